@@ -33,6 +33,7 @@ from .lifespan import STATIC_TTL_MS, Lifespan, RequestContext, known_secrets, wa
 from .mcp_tasks.extension import serve_tasks
 from .negotiation import serve_connection
 from .progress import Heartbeat
+from .roots import SANDBOX_STATE
 from .shutdown import Shutdown
 from .skills import serve_skills
 from .take_over import TakeOver
@@ -201,6 +202,7 @@ class BridgeServer(Server[Lifespan]):
         notifications = notification_options or NotificationOptions()
         notifications.prompts_changed = True
         capabilities = super().get_capabilities(notifications, *arguments, **options)
+        capabilities.experimental = {**(capabilities.experimental or {}), SANDBOX_STATE: {}}
         for capability in (capabilities.tools, capabilities.resources):
             if capability is not None:
                 capability.list_changed = False

@@ -1,8 +1,10 @@
-"""The client's root as the project, when this server was started outside a project."""
+"""The project when this server was started outside of one: the directory that a call names, or the client's root."""
 
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
+from typing import Any, cast
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
@@ -19,15 +21,18 @@ from .lifespan import RequestContext
 ROOTS_SECONDS = 3.0
 """Limit for roots/list, which clients answer without asking the user."""
 
+SANDBOX_STATE = "codex/sandbox-state-meta"
+"""An experimental capability: Codex (0.169) adds its working directory to the `_meta` of calls of a server with it."""
+
 log = logging.getLogger(__name__)
 
 
 async def apply_client_root(context: RequestContext) -> ServerPool:
-    """Return the servers, bound to the client's only root if no other project is configured."""
+    """Return the servers, bound to the project of the call or to the client's only root if no other is configured."""
     lifespan = context.lifespan_context
     if not lifespan.servers.default.lacks_project:
         return lifespan.servers
-    root = await client_root(context)
+    root = call_directory(context.meta) or await client_root(context)
     return (
         lifespan.servers
         if root is None or not lifespan.is_project(root)
@@ -53,5 +58,17 @@ async def client_root(context: RequestContext) -> str | None:
             log.warning("roots/list failed: %s", error)
     if result is None or len(result.roots) != 1:
         return None
-    uri = urlsplit(str(result.roots[0].uri))
-    return url2pathname(uri.path) if uri.scheme == "file" else None
+    return file_path(str(result.roots[0].uri))
+
+
+def call_directory(meta: Mapping[str, Any] | None) -> str | None:
+    """Return the working directory of the client's session, from the `_meta` of a call of Codex."""
+    state = (meta or {}).get(SANDBOX_STATE)
+    directory = cast("Mapping[str, Any]", state).get("sandboxCwd") if isinstance(state, Mapping) else None
+    return file_path(directory) if isinstance(directory, str) else None
+
+
+def file_path(uri: str) -> str | None:
+    """Return the path of a file URL; None for another URL."""
+    parts = urlsplit(uri)
+    return url2pathname(parts.path) if parts.scheme == "file" else None

@@ -25,6 +25,10 @@ SESSION_VARIABLES = frozenset(
         # Codex, GitHub Copilot CLI, Cursor, Gemini CLI, Qwen Code, Goose
         "CODEX_INTERNAL_ORIGINATOR_OVERRIDE",
         "CODEX_THREAD_ID",
+        "PLUGIN_DATA",
+        "PLUGIN_ROOT",
+        "COPILOT_PLUGIN_DATA",
+        "COPILOT_PLUGIN_ROOT",
         "COPILOT_AGENT_SESSION_ID",
         "CURSOR_AGENT",
         "CURSOR_TRACE_ID",

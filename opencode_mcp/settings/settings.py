@@ -33,6 +33,7 @@ from .parsing import (
     servers,
     split_url,
 )
+from .plugin_folder import working_directory
 from .setting import Setting, option
 from .validation import (
     Problem,
@@ -108,8 +109,8 @@ class Settings:
         None,
         "OPENCODE_MCP_DIRECTORY",
         "project directory of every operation that takes one and gets none in its arguments (default: the first "
-        "--allow-directory, else CLAUDE_PROJECT_DIR, else the working directory unless that is / or the home "
-        "directory; a running server uses its own)",
+        "--allow-directory, else CLAUDE_PROJECT_DIR, else the working directory unless that is /, the home directory "
+        "or a plugin's; a running server uses its own)",
     )
     allow_directory: tuple[str, ...] = option(
         (),
@@ -381,12 +382,12 @@ class Settings:
         """The directory to send: as given for a running server, absolute for an OpenCode that this process starts.
 
         None: a running server uses its own directory; an OpenCode that this process starts has no project, as none was
-        given and the working directory cannot be one.
+        given and the working directory cannot be one, or is that of a plugin.
         """
         chosen = self.directory or next(iter(self.allow_directory), None)
         if self.urls or chosen:
             return chosen if self.urls else os.path.abspath(chosen or "")
-        candidates = (self.environ.get(PROJECT_VARIABLE, ""), os.getcwd())
+        candidates = (self.environ.get(PROJECT_VARIABLE), working_directory(self.environ))
         return next((os.path.abspath(folder) for folder in candidates if folder and self.is_project(folder)), None)
 
     def is_project(self, directory: str) -> bool:

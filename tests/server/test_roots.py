@@ -15,6 +15,7 @@ from mcp.client.context import ClientRequestContext
 
 from opencode_mcp.catalog import Catalog
 from opencode_mcp.server import create_server
+from opencode_mcp.server.roots import SANDBOX_STATE, call_directory
 from opencode_mcp.settings import Settings
 from tests.facts import facts
 
@@ -55,6 +56,75 @@ def test_the_client_s_root_takes_precedence_over_the_working_directory(
     assert Settings.load({}, {**named, "CLAUDE_PROJECT_DIR": str(tmp_path / "gone")}).project_directory == str(other)
     assert Settings.load({}, {**named, "CLAUDE_PROJECT_DIR": home["HOME"]}).project_directory == str(other)
     assert Settings.load({}, home).project_directory == str(other)
+
+
+@pytest.mark.parametrize("variable", ["PLUGIN_ROOT", "CLAUDE_PLUGIN_ROOT", "COPILOT_PLUGIN_ROOT"])
+def test_the_folder_of_a_plugin_is_not_a_project(
+    home: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, variable: str
+) -> None:
+    """Nor is anything in it; a folder that is named is the project all the same, as is one beside the plugin."""
+    plugin, project = tmp_path / "plugin", tmp_path / "plugin-project"
+    (plugin / "skills").mkdir(parents=True)
+    project.mkdir()
+    (tmp_path / "link").symlink_to(plugin)
+    environ = {**home, variable: str(tmp_path / "link")}
+    for place in (plugin, plugin / "skills", tmp_path / "link"):
+        monkeypatch.chdir(place)
+        assert Settings.load({}, environ).project_directory is None, place
+        assert Settings.load({"directory": str(plugin)}, environ).project_directory == str(plugin)
+        for named in (project, plugin):
+            named_environ = {**environ, "CLAUDE_PROJECT_DIR": str(named)}
+            assert Settings.load({}, named_environ).project_directory == str(named)
+    monkeypatch.chdir(project)
+    for root in (environ[variable], "", "."):
+        assert Settings.load({}, {**home, variable: root}).project_directory == str(project)
+
+
+def test_an_opencode_that_a_plugin_starts_does_not_get_the_plugin_s_variables(home: dict[str, str]) -> None:
+    """A bridge in it is not that of the plugin."""
+    variables = dict.fromkeys(("PLUGIN_ROOT", "PLUGIN_DATA", "COPILOT_PLUGIN_ROOT", "COPILOT_PLUGIN_DATA"), "/plugin")
+
+    assert not variables.keys() & Settings.load({}, {**home, **variables}).child_environ.keys()
+
+
+@pytest.mark.parametrize(
+    ("state", "directory"),
+    [
+        ({"sandboxCwd": "file:///work/a%20project"}, "/work/a project"),
+        ({"sandboxCwd": "https://example.com/work"}, None),
+        ({"sandboxCwd": "/work"}, None),
+        ({"sandboxCwd": ["file:///work"]}, None),
+        ({}, None),
+        ("file:///work", None),
+        (None, None),
+    ],
+)
+def test_the_directory_of_a_call_of_codex_is_a_file_url(state: Any, directory: str | None) -> None:
+    """Everything else names none."""
+    assert call_directory({SANDBOX_STATE: state}) == directory
+    assert call_directory({}) is call_directory(None) is None
+
+
+@pytest.mark.usefixtures("spawns")
+async def test_codex_names_the_project_in_each_call(
+    home: dict[str, str], catalog: Catalog, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It starts a plugin's server in the plugin's folder; a directory that cannot be a project is not taken."""
+    project, plugin = tmp_path / "project", tmp_path / "plugin"
+    project.mkdir()
+    plugin.mkdir()
+    monkeypatch.chdir(plugin)
+    settings = Settings.load({}, {**home, "PLUGIN_ROOT": str(plugin)})
+    async with Client(create_server(settings, catalog), mode="legacy") as client:
+        assert (client.server_capabilities.experimental or {})[SANDBOX_STATE] == {}
+
+        async def call(directory: Path) -> str:
+            state: Any = {SANDBOX_STATE: {"sandboxCwd": directory.as_uri()}}
+            return result_text(await client.call_tool("find_text", {"pattern": "x"}, meta=state))
+
+        assert "/nonexistent/opencode" in await call(project)
+        assert "started outside of a project" in await call(Path(home["HOME"]))
+        assert "started outside of a project" in await call(tmp_path / "gone")
 
 
 def test_an_attached_server_chooses_its_own_project(home: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
