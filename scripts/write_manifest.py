@@ -1,6 +1,9 @@
-"""Write manifest.json and server.json from the package: version, descriptions, and the tools of the essential preset.
+"""Write the manifests from the package: manifest.json, server.json, and those of the plugins and their marketplaces.
 
 python scripts/write_manifest.py [--check]
+
+opencode_mcp/plugin is the plugin of every client, with the skills, which are written by hand. Clients look for a
+marketplace at the root of the repository.
 """
 
 from __future__ import annotations
@@ -9,15 +12,28 @@ import argparse
 import json
 import sys
 import tomllib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from opencode_mcp import __version__
 from opencode_mcp.catalog import Catalog
+from opencode_mcp.cli.clients import CLIENTS, Launch
+from opencode_mcp.cli.clients.entry import setting_flags
+from opencode_mcp.settings import Settings
 from opencode_mcp.tools import ToolRegistry, select_tools
 
 ROOT = Path(__file__).parent.parent
 REPOSITORY_NAME = "io.github.opencode-mcp/opencode-mcp"
+AUTHOR = {"name": "The opencode-mcp authors"}
+LONG_DESCRIPTION = (
+    "Delegate coding tasks to OpenCode: follow the progress, approve permissions, review the diff. Each of the 188 "
+    "operations of OpenCode's HTTP API is a tool as well. The first call starts OpenCode, and downloads a copy from "
+    "npm if it is not installed."
+)
+PLUGIN = Path("opencode_mcp/plugin")
+PLUGIN_SCHEMAS = "https://agent-plugins.org/schemas/1.0.0"
+SERVER_NAME = "opencode"
 
 
 def user_config() -> dict[str, dict[str, Any]]:
@@ -67,10 +83,8 @@ def bundle_manifest() -> dict[str, Any]:
         "display_name": "OpenCode",
         "version": __version__,
         "description": read_project_table()["description"],
-        "long_description": "Delegate coding tasks to OpenCode: follow the progress, approve permissions, review the "
-        "diff. Each of the 188 operations of OpenCode's HTTP API is a tool as well. The first call starts OpenCode, "
-        "and downloads a copy from npm if it is not installed.",
-        "author": {"name": "The opencode-mcp authors"},
+        "long_description": LONG_DESCRIPTION,
+        "author": AUTHOR,
         "license": "MIT",
         "keywords": read_project_table()["keywords"],
         "icon": "docs/icon.png",
@@ -126,6 +140,59 @@ def registry_entry() -> dict[str, Any]:
     }
 
 
+def describe_plugin() -> dict[str, Any]:
+    """Return what every manifest says."""
+    project = read_project_table()
+    return {
+        "name": project["name"],
+        "version": __version__,
+        "description": project["description"],
+        "author": AUTHOR,
+        "license": project["license"],
+        "keywords": project["keywords"],
+    }
+
+
+def server_entry(client_name: str) -> dict[str, Any]:
+    """Return the entry that `install` would write for a client, with the published package as its command."""
+    client = CLIENTS[client_name]
+    return client.entry(Launch("uvx", ("opencode-mcp", *setting_flags(client, Settings()))))
+
+
+def servers(entry: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the map of servers, which all formats have in common."""
+    return {"mcpServers": {SERVER_NAME: entry}}
+
+
+def marketplace() -> dict[str, Any]:
+    """Return the marketplace of this repository, with its one plugin."""
+    plugin = describe_plugin()
+    entry = {"name": plugin["name"], "source": f"./{PLUGIN.as_posix()}", "description": plugin["description"]}
+    return {
+        "name": plugin["name"],
+        "description": LONG_DESCRIPTION,
+        "owner": plugin["author"],
+        "plugins": [entry],
+    }
+
+
+def plugin_manifests() -> dict[Path, dict[str, Any]]:
+    """Return the content of every file of the plugins and marketplaces by its path."""
+    plugin = describe_plugin()
+    native = plugin | servers(server_entry("claude-code"))
+    gemini = {key: plugin[key] for key in ("name", "version", "description")} | servers(server_entry("gemini"))
+    portable = {"type": "stdio"} | server_entry("cursor")
+    return {
+        PLUGIN / "plugin.json": {"$schema": f"{PLUGIN_SCHEMAS}/plugin.schema.json"} | plugin,
+        PLUGIN / "mcp.json": {"$schema": f"{PLUGIN_SCHEMAS}/mcp.schema.json"} | servers(portable),
+        PLUGIN / ".claude-plugin" / "plugin.json": native,
+        PLUGIN / ".cursor-plugin" / "plugin.json": plugin,
+        PLUGIN / "gemini-extension.json": gemini,
+        Path(".claude-plugin/marketplace.json"): marketplace(),
+        Path(".cursor-plugin/marketplace.json"): marketplace(),
+    }
+
+
 def read_project_table() -> dict[str, Any]:
     """Return the project table of pyproject.toml."""
     return tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
@@ -137,13 +204,15 @@ def main() -> int:
     parser.add_argument("--check", action="store_true", help="write nothing; exit 1 if a file would change")
     check: bool = parser.parse_args().check
     stale = 0
-    for name, content in (("manifest.json", bundle_manifest()), ("server.json", registry_entry())):
-        file = ROOT / name
+    root_files = {Path("manifest.json"): bundle_manifest(), Path("server.json"): registry_entry()}
+    for path, content in (root_files | plugin_manifests()).items():
+        file = ROOT / path
         text = json.dumps(content, indent=2, ensure_ascii=False) + "\n"
         if not file.exists() or file.read_text() != text:
             stale += 1
-            sys.stdout.write(f"{name} {'is stale' if check else 'written'}\n")
+            sys.stdout.write(f"{path.as_posix()} {'is stale' if check else 'written'}\n")
             if not check:
+                file.parent.mkdir(parents=True, exist_ok=True)
                 file.write_text(text)
     return int(check and stale > 0)
 
