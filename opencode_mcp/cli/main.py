@@ -34,6 +34,9 @@ COMMANDS = {
 }
 """Every command with its help text; its module has the same name."""
 
+WITHOUT_FILES = frozenset({"install", "uninstall", "completion"})
+"""Commands that do not read configuration files: the server that a client starts reads them itself."""
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command and return the exit code: 0 success, 1 failure, 2 wrong usage."""
@@ -68,7 +71,7 @@ def print_help(parser: argparse.ArgumentParser) -> int:
 def run(name: str, command: ModuleType, options: argparse.Namespace) -> int:
     """Load the settings and run a command."""
     try:
-        return command.run(Settings.load(vars(options), command=name), options)
+        return command.run(Settings.load(vars(options), None, name, with_files=name not in WITHOUT_FILES), options)
     except SettingsError as error:
         print(f"opencode-mcp: {without_password(str(error))}", file=sys.stderr)  # noqa: T201 - usage errors go to the user
         return 2

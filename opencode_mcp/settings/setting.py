@@ -9,11 +9,11 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Setting:
-    """A setting: its value is that of its flag, else of its environment variable, else its default.
+    """A setting: its value is that of its flag, else of its environment variable, else of a file, else its default.
 
     `name` is its attribute of `Settings`. `parse` turns a text into the typed value, and `format` a value into such a
     text. With a `separator` the flag can be repeated, and the variable holds all values, separated by it. Only
-    `commands` have the setting; if empty, all have it.
+    `commands` have the setting; if empty, all have it. The file of a project sets it only with `in_project_file`.
     """
 
     name: str
@@ -27,6 +27,7 @@ class Setting:
     separator: str = ""
     choices: Sequence[str] = ()
     commands: Sequence[str] = ()
+    in_project_file: bool = False
 
     @property
     def flag(self) -> str:
@@ -42,17 +43,29 @@ class Setting:
         """Whether a command has this setting; without a command, whether all have it."""
         return not self.commands or command in self.commands
 
-    def text(self, flags: Mapping[str, Any], environ: Mapping[str, str], command: str | None) -> tuple[str, bool]:
-        """Return the given text, "" if there is none, and whether it comes from the environment.
+    @property
+    def key(self) -> str:
+        """The name in a configuration file, "" when no file sets it: that of the flag, unless it holds a secret."""
+        return "" if self.is_secret else self.flag.removeprefix("--")
 
+    def find_text(
+        self,
+        flags: Mapping[str, Any],
+        environ: Mapping[str, str],
+        files: Mapping[str, Mapping[str, str]],
+        command: str | None,
+    ) -> tuple[str, str]:
+        """Return the given text, and the variable or file that it comes from: "" for a flag. Both are "" if none is.
+
+        `files` has the texts of each file by the names of the settings, the file that decides first.
         An empty value and an unexpanded `${user_config.…}` of a bundle's manifest count as not given.
         """
         flag: str | list[str] | None = flags.get(self.name)
-        value = self.separator.join(flag) if isinstance(flag, list) else flag or ""
-        if is_value(value):
-            return value, False
-        value = environ.get(self.variable, "") if self.applies_to(command) else ""
-        return (value, True) if is_value(value) else ("", False)
+        found = [(self.separator.join(flag) if isinstance(flag, list) else flag or "", "")]
+        if self.applies_to(command):
+            found.append((environ.get(self.variable, ""), self.variable))
+            found += [(texts.get(self.name, ""), path) for path, texts in files.items()]
+        return next(((text, source) for text, source in found if is_value(text)), ("", ""))
 
 
 def is_value(text: str) -> bool:

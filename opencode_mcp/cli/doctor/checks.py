@@ -24,6 +24,7 @@ from .capabilities import (
 )
 from .capabilities2 import check_default_model, check_import, check_models, check_project_worktrees
 from .check_result import CheckResult
+from .config_files import report_config_files
 from .connection import check_connection, check_program
 from .data import check_data
 from .drift import check_document
@@ -56,6 +57,8 @@ CHECKS: Mapping[int, Mapping[str, Check]] = {
 
 async def run_checks(settings: Settings, port_number: int, emit: Emit, report_progress: ProgressCallback) -> None:
     """Emit every result as soon as it is known."""
+    if settings.files:
+        emit(report_config_files(settings))
     result = await check_program(settings, report_progress)
     emit(result)
     if not settings.urls:
