@@ -29,6 +29,7 @@ COMMANDS = {
     "status": "show, or stop, the OpenCode that this user's assistants share",
     "sessions": "show the sessions of the running OpenCode, live at a terminal",
     "logs": "show the logs of OpenCode and of the bridge, without secrets",
+    "update": "renew the managed copy of OpenCode",
     "tools": "list the tools and their token cost, or show one",
     "call": "call one tool",
     "completion": "print the completion script of a shell",

@@ -125,9 +125,8 @@ def write_program(path: Path, text: str) -> Path:
     return path
 
 
-@pytest.fixture
-def install_context(tmp_path: Path, environ: Mapping[str, str]) -> InstallContext:
-    """No copy yet; npm has one that says the right version."""
+def make_install_context(tmp_path: Path, environ: Mapping[str, str]) -> InstallContext:
+    """Return a context without a copy; npm has one that says the right version."""
     npm = tmp_path / "npm"
     write_program(npm / "bin" / "npm", NPM.format(python=sys.executable))
     write_program(npm / "bin" / "node", "#!/bin/sh\n")
@@ -135,6 +134,12 @@ def install_context(tmp_path: Path, environ: Mapping[str, str]) -> InstallContex
     path = os.pathsep.join([str(npm / "bin"), "/usr/bin", "/bin"])
     own = {**environ, "PATH": path, "FAKE_NPM": str(npm), "INSTALL_MARK": uuid4().hex}
     return InstallContext(tmp_path / "cache" / "opencode-mcp", npm, own)
+
+
+@pytest.fixture
+def install_context(tmp_path: Path, environ: Mapping[str, str]) -> InstallContext:
+    """No copy yet; npm has one that says the right version."""
+    return make_install_context(tmp_path, environ)
 
 
 async def test_a_copy_is_installed_once_and_verified(install_context: InstallContext) -> None:
