@@ -9,6 +9,7 @@ from pathlib import Path
 from tests.install_once import install_once
 
 ASSISTANTS = ("@anthropic-ai/claude-code@2.1.332", "@openai/codex@0.169.0", "@google/gemini-cli@0.61.0")
+COPILOT = "@github/copilot@1.0.102"
 FLAGS = ("--ignore-scripts", "--no-audit", "--no-fund", "--no-package-lock")
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from opencode_mcp.opencode.process.install import Program
+from opencode_mcp.skills import read_skills
 
 from .fresh_machine import USER_FILES, FreshMachine, read_client_file
 
@@ -76,13 +77,15 @@ def test_codex_lists_the_server_as_enabled(machine: FreshMachine, search: Path) 
 
 
 def test_gemini_is_connected(machine: FreshMachine, search: Path) -> None:
-    """Gemini starts servers in folders that its person trusts."""
-    machine.run("install", "gemini")
+    """Gemini starts servers in folders that its person trusts; it finds the skills too."""
+    machine.run("install", "gemini", "--skill")
     (machine.home / ".gemini" / "trustedFolders.json").write_text(json.dumps({str(machine.project): "TRUST_FOLDER"}))
 
     said = run_client(machine, str(search / "gemini"), "mcp", "list")
     assert "opencode: " in said
     assert "Connected" in said
+    said = run_client(machine, str(search / "gemini"), "skills", "list")
+    assert [skill.name for skill in read_skills() if f"{skill.name} [Enabled]" not in said] == []
 
 
 def test_opencode_is_connected(machine: FreshMachine, program: Program) -> None:

@@ -23,12 +23,16 @@ from .wire_formats import WireFormat
 
 @dataclass(frozen=True)
 class ModelTurn:
-    """A request with our tools in it: which, the results so far, what was answered, and whether the file was there."""
+    """A request with our tools in it: which, the results so far, what was answered, and whether the file was there.
+
+    `text` is the whole request, as JSON.
+    """
 
     tools: frozenset[str]
     results: tuple[Result, ...]
     step: Step
     done: bool
+    text: str
 
 
 @dataclass(frozen=True)
@@ -49,7 +53,7 @@ class AssistantModel:
         if offered:
             results = self.wire_format.tool_results(body)
             step = self.decide(results)
-            self.turns.append(ModelTurn(offered, tuple(results), step, self.is_done()))
+            self.turns.append(ModelTurn(offered, tuple(results), step, self.is_done(), json.dumps(body)))
         return stream_reply(self.wire_format, step, body["model"])
 
 

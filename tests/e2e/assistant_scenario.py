@@ -113,14 +113,14 @@ class AssistantSandbox:
 async def run_assistant(
     assistant: Assistant, installed: InstalledPrograms, environ: Mapping[str, str], settings: Settings, folder: Path
 ) -> AssistantRun:
-    """Register our server with all tools, as a person would, and let the assistant run its errand."""
+    """Register our server with all tools and the skills, as a person would, and let the assistant run its errand."""
     sandbox = AssistantSandbox(folder, installed, environ)
     task = AssistantTask(Path(str(settings.directory)), f"made-for-{assistant.client}")
     started = monotonic()
     try:
         install_environ = command_process.command_environ(sandbox.environ, settings)
         added = await command_process.run_program(
-            install_environ, "install", assistant.client, "--toolsets", "all", cwd=sandbox.work
+            install_environ, "install", assistant.client, "--toolsets", "all", "--skill", cwd=sandbox.work
         )
         assert added.returncode == 0, added
         async with serve_model(assistant.wire_format, partial(decide_step, task), task.file.exists) as model:

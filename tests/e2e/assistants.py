@@ -56,19 +56,24 @@ def claude_environ(url: str) -> Mapping[str, str]:
 
 
 def codex_command(installed: InstalledPrograms, url: str) -> tuple[str, ...]:
-    """It asks nobody, and does not begin without our server."""
+    """It does not begin without our server."""
+    settings = {f"mcp_servers.{SERVER}.required": "true", f"mcp_servers.{SERVER}.startup_timeout_sec": "120"}
+    return (str(installed.commands / "codex"), *codex_arguments(url, PROMPT, settings))
+
+
+def codex_arguments(url: str, prompt: str, more_settings: Mapping[str, str]) -> tuple[str, ...]:
+    """It asks nobody."""
     settings = {
         "model": '"scripted"',
         "model_provider": '"scripted"',
         "model_providers.scripted": f'{{ name = "Scripted", base_url = "{url}/v1", wire_api = "responses" }}',
-        f"mcp_servers.{SERVER}.required": "true",
-        f"mcp_servers.{SERVER}.startup_timeout_sec": "120",
         "analytics.enabled": "false",
         "check_for_update_on_startup": "false",
+        **more_settings,
     }
     flags = [part for key, value in settings.items() for part in ("-c", f"{key}={value}")]
     free = ("--skip-git-repo-check", "--dangerously-bypass-approvals-and-sandbox")
-    return (str(installed.commands / "codex"), "exec", *free, *flags, PROMPT)
+    return ("exec", *free, *flags, prompt)
 
 
 def opencode_command(installed: InstalledPrograms, url: str) -> tuple[str, ...]:

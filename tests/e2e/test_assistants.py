@@ -12,6 +12,7 @@ from mcp import Client
 from opencode_mcp.opencode import Endpoint
 from opencode_mcp.opencode.process.install import Program
 from opencode_mcp.settings import Settings
+from opencode_mcp.skills import read_skills
 from tests.conftest import RecordFigure
 from tests.scenarios.scenario_context import make_asking_project
 
@@ -44,6 +45,13 @@ async def test_an_assistant_offers_every_tool_to_its_model(assistant_run: Assist
 
     assert [listed - turn.tools for turn in assistant_run.turns] == [set[str]()] * len(assistant_run.turns)
     assert assistant_run.turns[0].tools == listed
+
+
+async def test_an_assistant_offers_the_skills_to_its_model(assistant_run: AssistantRun) -> None:
+    """By their names and descriptions, from the folder where `install` has put them."""
+    text = assistant_run.turns[0].text
+
+    assert [skill.name for skill in read_skills() if skill.frontmatter["description"][:100] not in text] == []
 
 
 async def test_a_model_that_follows_the_reports_completes_a_task_that_needs_permission(

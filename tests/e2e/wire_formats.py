@@ -96,7 +96,9 @@ class Responses:
         usage: Body = {"input_tokens": 100, "output_tokens": 20, "total_tokens": 120}
         item: Body = {"type": "message", "role": "assistant", "id": new_id("msg")}
         if isinstance(step, CallTool):
-            named = {"namespace": self.namespace, "name": step.tool, "arguments": json.dumps(step.arguments)}
+            own = isinstance(step, CallOwnTool)
+            space = {} if own else {"namespace": self.namespace}
+            named = {**space, "name": step.tool, "arguments": json.dumps(step.arguments)}
             item = {"type": "function_call", "id": new_id("fc"), "call_id": new_id("call"), **named}
         else:
             item["content"] = [{"type": "output_text", "text": step.text}]

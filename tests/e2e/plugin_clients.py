@@ -1,0 +1,151 @@
+"""Clients that install the plugin of this repository: their commands, and how each runs with a scripted model."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncGenerator, Callable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import StreamingResponse
+
+from .assistant_model import serve_answers, stream_reply
+from .assistant_script import CallOwnTool, CallTool, Result, Say, Step
+from .assistants import claude_environ, codex_arguments
+from .wire_formats import Completions, Messages, Responses, WireFormat
+
+PLUGIN = "opencode-mcp@opencode-mcp"
+PROMPT = "Read the file."
+FILE = "README.md"
+TOOLS = ("file_read", "add_operation")
+
+
+class PluginMessages(Messages):
+    """Claude Code, which names a plugin's server with the plugin."""
+
+    prefix = "mcp__plugin_opencode-mcp_opencode__"
+
+
+class CopilotCompletions(Completions):
+    """Copilot CLI, with its names of tools."""
+
+    prefix = "opencode-"
+
+
+@dataclass(frozen=True)
+class PluginClient:
+    """A client. `command` runs a prompt with the model at a URL.
+
+    `listing` prints the servers, without one `lists_none`. With `knows_project` a call without `directory` works in the
+    project. `waiting` is a call of the client's own tool while its first requests do not have the server's tools yet.
+    """
+
+    program: str
+    install: tuple[tuple[str, ...], ...]
+    uninstall: tuple[str, ...]
+    listing: tuple[str, ...]
+    lists_none: str
+    wire_format: WireFormat
+    command: Callable[[str], tuple[str, ...]]
+    environ: Callable[[str], Mapping[str, str]]
+    knows_project: bool = True
+    waiting: CallOwnTool | None = None
+
+
+def copilot_environ(url: str) -> Mapping[str, str]:
+    """It uses this model only, and no network."""
+    return {
+        "COPILOT_PROVIDER_BASE_URL": f"{url}/v1",
+        "COPILOT_MODEL": "scripted",
+        "COPILOT_OFFLINE": "true",
+        "COPILOT_AUTO_UPDATE": "false",
+    }
+
+
+PLUGIN_CLIENTS = (
+    PluginClient(
+        "claude",
+        (("plugin", "marketplace", "add", "MARKETPLACE"), ("plugin", "install", PLUGIN)),
+        ("plugin", "uninstall", PLUGIN, "--yes"),
+        ("mcp", "list"),
+        "No MCP servers configured",
+        PluginMessages(),
+        lambda url: ("-p", PROMPT, "--allowedTools", PluginMessages.prefix.removesuffix("__")),
+        claude_environ,
+    ),
+    PluginClient(
+        "codex",
+        (("plugin", "marketplace", "add", "MARKETPLACE"), ("plugin", "add", PLUGIN)),
+        ("plugin", "remove", PLUGIN),
+        ("mcp", "list"),
+        "No MCP servers configured",
+        Responses(),
+        lambda url: codex_arguments(url, PROMPT, {}),
+        lambda url: {},
+        waiting=CallOwnTool("exec_command", {"cmd": "sleep 0.5"}),
+    ),
+    PluginClient(
+        "copilot",
+        (("plugin", "marketplace", "add", "MARKETPLACE"), ("plugin", "install", PLUGIN)),
+        ("plugin", "uninstall", PLUGIN),
+        ("mcp", "list"),
+        "No MCP servers configured",
+        CopilotCompletions(),
+        lambda url: ("-p", PROMPT, "--allow-all-tools"),
+        copilot_environ,
+        knows_project=False,
+    ),
+)
+
+
+@dataclass
+class PluginModel:
+    """A scripted model that reads a file through the bridge.
+
+    If a call without `directory` is refused, it creates a session there, which makes OpenCode load the directory, and
+    then reads the file. `offered` and `request` are the tools and the text of the first request that has the bridge's
+    tools, `results` those of its calls.
+    """
+
+    client: PluginClient
+    project: Path
+    offered: frozenset[str] = frozenset()
+    request: str = ""
+    results: list[Result] = field(default_factory=list[Result])
+
+    async def answer(self, request: Request) -> StreamingResponse:
+        """Answer a request."""
+        body: dict[str, Any] = await request.json()
+        offered = self.client.wire_format.offered_tools(body)
+        if not offered:
+            step: Step = self.client.waiting or Say("A scripted title")
+        else:
+            self.offered, self.request = self.offered or offered, self.request or json.dumps(body)
+            self.results = [result for result in self.client.wire_format.tool_results(body) if result.tool in TOOLS]
+            step = self.next_step()
+        return stream_reply(self.client.wire_format, step, body["model"])
+
+    def next_step(self) -> Step:
+        """Make the next call, or say what the last one returned."""
+        read, add = TOOLS
+        directory = {"directory": str(self.project)}
+        match self.results:
+            case []:
+                return CallTool(read, {"path": FILE})
+            case [refused] if "outside of a project" in refused.text:
+                return CallTool(add, {"operation": "session_create", "arguments": directory})
+            case [_, _]:
+                return CallTool(read, {"path": FILE, **directory})
+            case _:
+                return Say(f"The bridge says: {self.results[-1].text}")
+
+
+@asynccontextmanager
+async def serve_plugin_model(client: PluginClient, project: Path) -> AsyncGenerator[tuple[PluginModel, str]]:
+    """Serve a model for a client at a free port; return it with its origin."""
+    model = PluginModel(client, project)
+    async with serve_answers(client.wire_format.path, model.answer) as url:
+        yield model, url

@@ -1,0 +1,126 @@
+"""Real clients install the plugin of this repository into an empty home: the server answers, the skills are there, and
+nothing is left of it: `pytest -m clients`."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import cast
+
+import anyio
+import pytest
+
+from opencode_mcp.opencode.process.install import Program
+from opencode_mcp.skills import read_skills
+from opencode_mcp.tools.selection import ESSENTIAL_TOOLS
+from tests import npm
+from tests.conftest import RecordFigure
+
+from .assistant_scenario import LIMIT_SECONDS, AssistantSandbox
+from .assistants import InstalledPrograms
+from .plugin_clients import FILE, PLUGIN_CLIENTS, TOOLS, PluginClient, serve_plugin_model
+
+pytestmark = [pytest.mark.anyio, pytest.mark.clients]
+
+ROOT = Path(__file__).parents[2]
+SKILLS = [skill.name for skill in read_skills()]
+
+
+class PluginSandbox(AssistantSandbox):
+    """An empty home and a project, and on PATH a `uvx` that starts this package, not the published one."""
+
+    def __init__(self, folder: Path, installed: InstalledPrograms, environ: Mapping[str, str]) -> None:
+        super().__init__(folder, installed, environ)
+        (self.work / FILE).write_text("hello from the project\n")
+        uvx = folder / "bin" / "uvx"
+        uvx.parent.mkdir()
+        command = shlex.join([sys.executable, "-P", "-m", "opencode_mcp"])
+        flags = shlex.join(["--no-share", "--command", shlex.join(installed.opencode.command)])
+        uvx.write_text(f'#!/bin/sh\n[ "$1" = opencode-mcp ] && shift && exec {command} {flags} "$@"\n')
+        uvx.chmod(0o755)
+        self.environ["PATH"] = f"{uvx.parent}:{self.environ['PATH']}"
+
+    async def run_all(self, program: Path, *commands: tuple[str, ...]) -> str:
+        """Run commands of a client, and return what they print, on stderr too."""
+        printed = ""
+        for command in commands:
+            words = [str(program), *(str(ROOT) if text == "MARKETPLACE" else text for text in command)]
+            with anyio.fail_after(LIMIT_SECONDS):
+                done = await anyio.run_process(
+                    words,
+                    env=self.environ,
+                    cwd=self.work,
+                    stdin=subprocess.DEVNULL,
+                    stderr=subprocess.STDOUT,
+                    check=False,
+                )
+            printed += done.stdout.decode()
+            assert done.returncode == 0, printed
+        return printed
+
+
+@pytest.fixture
+def sandbox(binaries: Path, program: Program, module_environ: Mapping[str, str], tmp_path: Path) -> PluginSandbox:
+    """Where a client runs."""
+    return PluginSandbox(tmp_path, InstalledPrograms(binaries, program), module_environ)
+
+
+def find_client(client: PluginClient, binaries: Path) -> Path:
+    """Return the program of a client."""
+    folder = npm.install_packages("copilot", (npm.COPILOT,)) / ".bin" if client.program == "copilot" else binaries
+    return folder / client.program
+
+
+@pytest.mark.parametrize("client", PLUGIN_CLIENTS, ids=lambda client: cast("PluginClient", client).program)
+async def test_a_client_installs_the_plugin_and_uses_it(
+    sandbox: PluginSandbox, binaries: Path, client: PluginClient, record_figure: RecordFigure
+) -> None:
+    """The tools and the skills reach its model, a call works in the project, and afterwards no server is left."""
+    program = find_client(client, binaries)
+    try:
+        await sandbox.run_all(program, *client.install)
+        async with serve_plugin_model(client, sandbox.work) as (model, url):
+            output = await sandbox.run((str(program), *client.command(url)), client.environ(url))
+        remaining = await sandbox.wait_for_processes()
+        left = await sandbox.run_all(program, client.uninstall, client.listing)
+    finally:
+        sandbox.kill_processes()
+
+    record_figure(f"plugin in {client.program}: {len(model.offered)} tools, {len(model.results)} calls")
+    assert model.offered >= {*ESSENTIAL_TOOLS}
+    assert [name for name in SKILLS if name not in model.request] == []
+    assert "hello from the project" in output
+    assert [result.tool for result in model.results] == [*(() if client.knows_project else TOOLS), TOOLS[0]]
+    assert remaining == {}
+    assert client.lists_none in left
+
+
+async def test_gemini_links_the_extension(sandbox: PluginSandbox, binaries: Path) -> None:
+    """Its own validator accepts the folder; the server is connected, and the skills are there."""
+    folder = sandbox.home / ".gemini"
+    folder.mkdir()
+    (folder / "trustedFolders.json").write_text(json.dumps({str(sandbox.work): "TRUST_FOLDER"}))
+    extension = str(ROOT / "opencode_mcp" / "plugin")
+    gemini = binaries / "gemini"
+
+    await sandbox.run_all(gemini, ("extensions", "validate", extension), ("extensions", "link", "--consent", extension))
+    servers = await sandbox.run_all(gemini, ("mcp", "list"))
+    skills = await sandbox.run_all(gemini, ("skills", "list"))
+    await sandbox.run_all(gemini, ("extensions", "uninstall", "opencode-mcp"))
+
+    assert "opencode (from opencode-mcp)" in servers
+    assert "Connected" in servers
+    assert [name for name in SKILLS if f"{name} [Enabled]" not in skills] == []
+    assert not (folder / "extensions" / "opencode-mcp").exists()
+
+
+def test_claude_code_finds_nothing_wrong(binaries: Path, module_environ: Mapping[str, str]) -> None:
+    """Neither in the marketplace nor in the plugin; a warning would be an error."""
+    for folder in (ROOT, ROOT / "opencode_mcp" / "plugin"):
+        command = (str(binaries / "claude"), "plugin", "validate", "--strict", "--json", str(folder))
+        done = subprocess.run(command, env=dict(module_environ), capture_output=True, check=False)
+        assert done.returncode == 0, done.stdout.decode() + done.stderr.decode()
