@@ -29,10 +29,10 @@ def read(path: Path) -> dict[str, Any]:
 
 
 def test_the_plugin_has_no_other_files() -> None:
-    """All of the folder is copied by clients: manifests and skills."""
+    """Clients copy all of the folder."""
     files = {file.relative_to(PLUGIN).as_posix() for file in PLUGIN.rglob("*") if file.is_file()}
 
-    assert {file for file in files if not file.startswith("skills/")} == {*MANIFESTS, *WITH_SERVER}
+    assert {file for file in files if not file.startswith("skills/")} == {*MANIFESTS, *WITH_SERVER, "README.md"}
     assert FOLDER == PLUGIN / "skills"
 
 

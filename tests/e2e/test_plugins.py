@@ -15,9 +15,9 @@ import anyio
 import pytest
 
 from opencode_mcp.opencode.process.install import Program
-from opencode_mcp.skills import read_skills
+from opencode_mcp.skills import FOLDER, read_skills
 from opencode_mcp.tools.selection import ESSENTIAL_TOOLS
-from tests import npm
+from tests import npm, pypi
 from tests.conftest import RecordFigure
 
 from .assistant_scenario import LIMIT_SECONDS, AssistantSandbox
@@ -27,6 +27,7 @@ from .plugin_clients import FILE, PLUGIN_CLIENTS, TOOLS, PluginClient, serve_plu
 pytestmark = [pytest.mark.anyio, pytest.mark.clients]
 
 ROOT = Path(__file__).parents[2]
+PLUGIN_FOLDER = FOLDER.parent.relative_to(ROOT)
 SKILLS = [skill.name for skill in read_skills()]
 
 
@@ -104,7 +105,7 @@ async def test_gemini_links_the_extension(sandbox: PluginSandbox, binaries: Path
     folder = sandbox.home / ".gemini"
     folder.mkdir()
     (folder / "trustedFolders.json").write_text(json.dumps({str(sandbox.work): "TRUST_FOLDER"}))
-    extension = str(ROOT / "opencode_mcp" / "plugin")
+    extension = str(ROOT / PLUGIN_FOLDER)
     gemini = binaries / "gemini"
 
     await sandbox.run_all(gemini, ("extensions", "validate", extension), ("extensions", "link", "--consent", extension))
@@ -120,7 +121,23 @@ async def test_gemini_links_the_extension(sandbox: PluginSandbox, binaries: Path
 
 def test_claude_code_finds_nothing_wrong(binaries: Path, module_environ: Mapping[str, str]) -> None:
     """Neither in the marketplace nor in the plugin; a warning would be an error."""
-    for folder in (ROOT, ROOT / "opencode_mcp" / "plugin"):
-        command = (str(binaries / "claude"), "plugin", "validate", "--strict", "--json", str(folder))
-        done = subprocess.run(command, env=dict(module_environ), capture_output=True, check=False)
-        assert done.returncode == 0, done.stdout.decode() + done.stderr.decode()
+    for folder in (ROOT, ROOT / PLUGIN_FOLDER):
+        validate(binaries / "claude", "plugin", "validate", "--strict", folder, environ=module_environ)
+
+
+def test_validators_of_the_open_formats_find_nothing_wrong(module_environ: Mapping[str, str]) -> None:
+    """Agent Plugins, Cursor's plugins and both marketplaces; the skills by the reference library of their format."""
+    python = pypi.install_environment("plugin-validators", Path(__file__).with_name("plugin_validators.txt"))
+
+    for linted in (ROOT / PLUGIN_FOLDER, ROOT):
+        said = validate(python, "-m", "skillsaw", "lint", "--strict", linted, environ=module_environ)
+        assert "Skills:    3" in said
+    for name in SKILLS:
+        validate(python, "-m", "skills_ref.cli", "validate", FOLDER / name, environ=module_environ)
+
+
+def validate(program: Path, *arguments: str | Path, environ: Mapping[str, str]) -> str:
+    """Run a validator, and return what it prints."""
+    done = subprocess.run([program, *arguments], env=dict(environ), capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
