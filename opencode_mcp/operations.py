@@ -7,14 +7,20 @@ from __future__ import annotations
 
 import keyword
 import re
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 from .catalog import Catalog
 
 Call = Callable[..., Awaitable[Any]]
 """Calls an operation: its tool name, then its arguments by name."""
+
+Pages = Callable[..., AsyncGenerator[Any]]
+"""Iterates over the pages of an operation's list, with the same arguments."""
+
+GenerationT = TypeVar("GenerationT")
+"""The generation of OpenCode: `Literal[1]`, as in the stub the default, or `Literal[2]`."""
 
 
 @dataclass
@@ -28,8 +34,9 @@ class Node:
 class Operations:
     """The operations below one segment. A segment can be callable and have operations below it (`vcs.diff`)."""
 
-    def __init__(self, call: Call, node: Node) -> None:
+    def __init__(self, call: Call, pages: Pages, node: Node) -> None:
         self._call = call
+        self._pages = pages
         self._node = node
 
     def __getattr__(self, name: str) -> Operations:
@@ -38,7 +45,8 @@ class Operations:
         if name not in children:
             raise AttributeError(f"OpenCode has no operation {name!r} here; available: {', '.join(sorted(children))}")
         child = children[name]
-        return Operations(self._call, child) if child.tool is None else CallableOperation(self._call, child)
+        kind = Operations if child.tool is None else CallableOperation
+        return kind(self._call, self._pages, child)
 
     def __dir__(self) -> list[str]:
         return sorted({*super().__dir__(), *self._node.below})
@@ -48,7 +56,15 @@ class CallableOperation(Operations):
     """A segment that is an operation itself, and may have operations below it."""
 
     async def __call__(self, **arguments: Any) -> Any:
-        return await self._call(self._node.tool, **{wire_name(name): value for name, value in arguments.items()})
+        return await self._call(self._node.tool, **wire_names(arguments))
+
+    def pages(self, **arguments: Any) -> AsyncGenerator[Any]:
+        """Iterate over the pages of a list: each is what the call with these arguments returns, then what follows."""
+        return self._pages(self._node.tool, **wire_names(arguments))
+
+
+class ClientOperations(Operations, Generic[GenerationT]):
+    """The operations of a client. For a type checker they are those of its generation."""
 
 
 def build_tree(catalog: Catalog) -> Node:
@@ -73,6 +89,7 @@ def python_name(name: str) -> str:
     return f"{name}_" if keyword.iskeyword(name) else name
 
 
-def wire_name(name: str) -> str:
-    """Return the document's name of an argument: of `from_`, `from`."""
-    return name.removesuffix("_") if keyword.iskeyword(name.removesuffix("_")) else name
+def wire_names(arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """Return arguments by their names in the document: of `from_`, `from`."""
+    names = {name: name.removesuffix("_") for name in arguments}
+    return {short if keyword.iskeyword(short) else name: arguments[name] for name, short in names.items()}

@@ -5,6 +5,6 @@ operations2.pyi, generated from the document by scripts/write_stubs.py, is what 
 
 from __future__ import annotations
 
-from .operations import Call, Node, Operations
+from .operations import Call, Node, Operations, Pages
 
-__all__ = ["Call", "Node", "Operations"]
+__all__ = ["Call", "Node", "Operations", "Pages"]

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, cast
 
 from opencode_mcp.openapi.document import Schema
-from opencode_mcp.openapi.navigation import referenced_name
+from opencode_mcp.openapi.navigation import referenced_name, resolve
 
 OBJECT = "dict[str, Any]"
 SCALARS = {"string": "str", "number": "float", "integer": "int", "boolean": "bool", "null": "None"}
@@ -63,7 +63,7 @@ class Types:
         if "enum" in schema or "const" in schema:
             return literal_type(schema.get("enum", [schema.get("const")]))
         if branches := cast("list[Schema] | None", schema.get("anyOf") or schema.get("oneOf")):
-            return union_type(self.type_of(branch, owner, field or "option") for branch in branches)
+            return union_type(self.type_of(branch, owner, field or "option") for branch in self._distinct(branches))
         kinds = cast("str | list[str] | None", schema.get("type"))
         if isinstance(kinds, list):
             return union_type(self.type_of({**schema, "type": kind}, owner, field) for kind in kinds)
@@ -97,6 +97,16 @@ class Types:
             needed |= found
             pending += [self._sources[name] for name in found]
         yield from (self._sources[name] for name in sorted(needed) if self._sources[name])
+
+    def _distinct(self, branches: list[Schema]) -> list[Schema]:
+        """Return the alternatives of a union without one whose `type` is any text where others have one of their own.
+
+        With it, no type checker tells the others apart; a newer OpenCode may send a `type` that is in no union anyway.
+        """
+        types = [resolve(branch, self.components).get("properties", {}).get("type", {}) for branch in branches]
+        if not any("enum" in schema for schema in types):
+            return branches
+        return [branch for branch, schema in zip(branches, types, strict=True) if schema != {"type": "string"}]
 
     def _new_name(self, wish: str) -> str:
         """Reserve a name: the one wished for, or with the first number that makes it free."""

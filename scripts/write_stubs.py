@@ -9,7 +9,7 @@ import argparse
 import re
 import sys
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -29,12 +29,33 @@ HEADER = '''# ruff: noqa: E501
 import builtins
 {shared}
 '''
-OWN_NAMES = """from collections.abc import Awaitable, Callable
-from typing import Any, Literal, NotRequired, TypeAlias, TypedDict
+OWN_NAMES = """from collections.abc import AsyncGenerator, Awaitable, Callable
+from typing import Any, Generic, Literal, NotRequired, TypeAlias, TypedDict, overload
+
+from typing_extensions import TypeVar
 
 from opencode_mcp.catalog import Catalog
 
+from . import operations2
+
 Call = Callable[..., Awaitable[Any]]
+Pages = Callable[..., AsyncGenerator[Any]]
+
+GenerationT = TypeVar("GenerationT", bound=Literal[1, 2], default=Literal[1])
+FirstT = TypeVar("FirstT", covariant=True)
+SecondT = TypeVar("SecondT", covariant=True)
+
+class InOpenCode1(Generic[FirstT]):
+    def __get__(self, client: ClientOperations[Literal[1]], owner: object = ..., /) -> FirstT: ...
+
+class InOpenCode2(Generic[SecondT]):
+    def __get__(self, client: ClientOperations[Literal[2]], owner: object = ..., /) -> SecondT: ...
+
+class InBoth(Generic[FirstT, SecondT]):
+    @overload
+    def __get__(self, client: ClientOperations[Literal[1]], owner: object = ..., /) -> FirstT: ...
+    @overload
+    def __get__(self, client: ClientOperations[Literal[2]], owner: object = ..., /) -> SecondT: ...
 
 class Node:
     tool: str | None
@@ -58,14 +79,16 @@ class StreamLost(TypedDict):
 
 StreamEvent: TypeAlias = StreamConnected | StreamLost
 """
-IMPORTED_NAMES = """from typing import Any, Literal, NotRequired, TypeAlias, TypedDict
+IMPORTED_NAMES = """from collections.abc import AsyncGenerator
+from typing import Any, Literal, NotRequired, TypeAlias, TypedDict
 
-from .operations import Call, Node
+from .operations import Call, Node, Pages
 """
 STUBS = {1: ("operations.pyi", OWN_NAMES), 2: ("operations2.pyi", IMPORTED_NAMES)}
 """The file of each generation, and where what is the same in both comes from."""
 
-NAME = re.compile(r"^(?:class |def |from .* import )?(\w+(?:, \w+)*)", re.MULTILINE)
+NAME = re.compile(r"^(?:class |def |(?:from \S+ )?import )?(\w+(?:, \w+)*)", re.MULTILINE)
+INIT = "    def __init__(self, call: Call, pages: Pages, node: Node) -> None: ..."
 EVENTS_ENDED = ["timeout", "max_events", "closed"]
 TERMINAL: Schema = {
     "type": "object",
@@ -82,14 +105,16 @@ TERMINAL: Schema = {
 class Writer:
     """Writes the stub of a catalog; `documented` are the operations of its document by id."""
 
-    def __init__(self, catalog: Catalog, shared: str) -> None:
+    def __init__(self, catalog: Catalog, shared: str, more_classes: Iterable[str] = ()) -> None:
         document = catalog.generation.load_document()
         self.catalog = catalog
         self.shared = shared
+        self.more_classes = [*more_classes]
         self.root = build_tree(catalog)
         self.documented = {source.operation_id: source for _, _, source in document.operations()}
         names = [name for found in NAME.findall(shared) for name in found.split(", ")]
-        self.types = Types(document.components.schemas, [*names, *class_names(self.root, "Operations")])
+        names += ["ClientOperations", *class_names(self.root, "Operations", catalog)]
+        self.types = Types(document.components.schemas, names)
         arguments = Counter(
             (argument, shape_of(schema))
             for operation in catalog.values()
@@ -103,7 +128,7 @@ class Writer:
     def stub(self) -> str:
         """Return the whole stub."""
         header = HEADER.format(version=self.catalog.generation.snapshot.version, shared=self.shared.rstrip())
-        classes = [*self.write_classes(self.root, "Operations")]
+        classes = [*self.write_classes(self.root, "Operations"), *self.more_classes]
         self.types.alias("ErrorBody", union_type(self.error_types()))
         return "\n".join([header, *self.types.definitions([*classes, "Event", "ErrorBody"]), *classes])
 
@@ -119,7 +144,7 @@ class Writer:
         """Write the class of a node, after those of the nodes below it."""
         lines: list[str] = []
         for name, below in sorted(node.below.items()):
-            if below.below:
+            if is_class(below, self.catalog):
                 inner = class_name(title, name)
                 yield from self.write_classes(below, inner)
                 lines.append(f"    {name}: {inner}")
@@ -127,33 +152,25 @@ class Writer:
                 lines += self.write_method(self.catalog[below.tool], name)
         if node.tool is not None:
             lines += self.write_method(self.catalog[node.tool], "__call__")
+            if self.catalog[node.tool].paging is not None:
+                lines += self.write_pages(self.catalog[node.tool])
         if title == "Operations":
-            lines.insert(0, "    def __init__(self, call: Call, node: Node) -> None: ...")
+            lines.insert(0, INIT)
         yield f"class {title}:"
         yield from lines
         yield ""
 
     def write_method(self, operation: Operation, name: str) -> list[str]:
         """Write an operation as a method."""
-        arguments = self.write_arguments(operation)
         returned = self.returned_type(operation, self.documented[operation.id])
-        parameters = ", ".join(["self", *(["*"] if arguments else []), *arguments])
-        line = f"    async def {name}({parameters}) -> {returned}:"
-        head = (
-            [line]
-            if len(line) <= LINE_CHARS
-            else [
-                f"    async def {name}(",
-                "        self,",
-                *(["        *,"] if arguments else []),
-                *(f"        {argument}," for argument in arguments),
-                f"    ) -> {returned}:",
-            ]
-        )
-        # `list` in an annotation would mean the operation of that name.
-        return [line.replace("list[", "builtins.list[") for line in head] + [
-            f'        """{operation.title.rstrip(".")}."""'
-        ]
+        head = write_head(f"async def {name}", self.write_arguments(operation), returned)
+        return [*head, f'        """{operation.title.rstrip(".")}."""']
+
+    def write_pages(self, operation: Operation) -> list[str]:
+        """Write the iteration over an operation's pages."""
+        returned = self.returned_type(operation, self.documented[operation.id])
+        head = write_head("def pages", self.write_arguments(operation), f"AsyncGenerator[{returned}]")
+        return [*head, f'        """{operation.title.rstrip(".")}, page by page."""']
 
     def write_arguments(self, operation: Operation) -> list[str]:
         """Write the arguments of an operation, required ones first."""
@@ -189,17 +206,43 @@ class Writer:
         return data.get("contentSchema", stream)
 
 
+def write_head(name: str, arguments: Sequence[str], returned: str) -> list[str]:
+    """Write the first lines of a method. In its annotations, `list` would mean an operation of that name."""
+    star = ["*"] if arguments else []
+    line = f"    {name}({', '.join(['self', *star, *arguments])}) -> {returned}:"
+    one_each = (f"        {parameter}," for parameter in ["self", *star, *arguments])
+    lines = [line] if len(line) <= LINE_CHARS else [f"    {name}(", *one_each, f"    ) -> {returned}:"]
+    return [line.replace("list[", "builtins.list[") for line in lines]
+
+
+def is_class(node: Node, catalog: Catalog) -> bool:
+    """Whether a node is more than a method: a group, or a list with pages."""
+    return bool(node.below) or (node.tool is not None and catalog[node.tool].paging is not None)
+
+
+def write_client_operations(first: Node, second: Node) -> Iterable[str]:
+    """Write the class of a client, whose attributes depend on its generation."""
+    yield "class ClientOperations(Generic[GenerationT]):"
+    yield INIT
+    for name in sorted(first.below.keys() | second.below.keys()):
+        title = class_name("Operations", name)
+        kinds = [*([title] if name in first.below else []), *([f"operations2.{title}"] if name in second.below else [])]
+        where = "InBoth" if len(kinds) == 2 else "InOpenCode1" if name in first.below else "InOpenCode2"
+        yield f"    {name}: {where}[{', '.join(kinds)}]"
+    yield ""
+
+
 def class_name(title: str, name: str) -> str:
     """Return the name of the class of the operations below one of another class."""
     return f"{title.removesuffix('Operations')}{pascal_case(name)}Operations"
 
 
-def class_names(node: Node, title: str) -> Iterable[str]:
+def class_names(node: Node, title: str, catalog: Catalog) -> Iterable[str]:
     """Yield the names of the classes of a node and of those below it."""
     yield title
     for name, below in node.below.items():
-        if below.below:
-            yield from class_names(below, class_name(title, name))
+        if is_class(below, catalog):
+            yield from class_names(below, class_name(title, name), catalog)
 
 
 def owner_of(operation_id: str) -> str:
@@ -229,8 +272,11 @@ def main() -> int:
     parser.add_argument("--check", action="store_true", help="write nothing; exit 1 if a stub would change")
     check = parser.parse_args().check
     outdated: list[str] = []
+    catalogs = {generation: Catalog.from_snapshot(generation) for generation in STUBS}
+    of_client = [*write_client_operations(*map(build_tree, catalogs.values()))]
     for generation, (name, shared) in STUBS.items():
-        file, text = FOLDER / name, Writer(Catalog.from_snapshot(generation), shared).stub()
+        more_classes = of_client if generation == 1 else []
+        file, text = FOLDER / name, Writer(catalogs[generation], shared, more_classes).stub()
         if not check:
             file.write_text(text, encoding="utf-8")
         elif not file.is_file() or file.read_text(encoding="utf-8") != text:

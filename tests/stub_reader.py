@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
@@ -16,23 +17,32 @@ STUBS = {1: FOLDER / "operations.pyi", 2: FOLDER / "operations2.pyi"}
 SCALARS = {"str": str, "int": int, "float": (int, float), "bool": bool, "bytes": bytes}
 
 
+@dataclass(frozen=True)
+class Record:
+    """A TypedDict: the type of each field, and which must be there."""
+
+    fields: Mapping[str, ast.expr]
+    required: frozenset[str]
+
+
 class Stub:
-    """The stub of a generation: its classes, and by name its TypedDicts, with their fields, and its aliases."""
+    """The stub of a generation: its classes, and by name its TypedDicts and its aliases."""
 
     def __init__(self, number: int) -> None:
         tree = ast.parse(STUBS[number].read_text(encoding="utf-8"))
         self.classes = {node.name: node for node in tree.body if isinstance(node, ast.ClassDef)}
         self.aliases: dict[str, ast.expr] = {}
-        self.records: dict[str, dict[str, ast.expr]] = {}
+        self.records: dict[str, Record] = {}
         for node in tree.body:
             match node:
                 case ast.ClassDef(name=name, bases=[ast.Name(id="TypedDict")]):
-                    self.records[name] = annotated_fields(node)
+                    self.records[name] = read_record(annotated_fields(node))
                 case ast.AnnAssign(target=ast.Name(id=name), value=ast.expr() as value):
                     self.aliases[name] = value
                 case ast.Assign(targets=[ast.Name(id=name)], value=ast.Call(args=[_, ast.Dict() as fields])):
                     pairs = zip(fields.keys, fields.values, strict=True)
-                    self.records[name] = {ast.literal_eval(key): kind for key, kind in pairs if key is not None}
+                    named = {ast.literal_eval(key): kind for key, kind in pairs if key is not None}
+                    self.records[name] = read_record(named)
                 case _:
                     pass
 
@@ -57,7 +67,12 @@ class Stub:
             case ast.Name(id="Any"):
                 return True
             case ast.Name(id=name) if name in self.records:
-                return isinstance(value, dict) and self.fits_record(cast("dict[str, Any]", value), self.records[name])
+                record, fields = self.records[name], cast("dict[str, Any]", value)
+                return (
+                    isinstance(value, dict)
+                    and record.required <= fields.keys() <= record.fields.keys()
+                    and all(self.fits(item, record.fields[field]) for field, item in fields.items())
+                )
             case ast.Name(id=name) if name in self.aliases:
                 return self.fits(value, self.aliases[name])
             case ast.Name(id=name):
@@ -72,16 +87,17 @@ class Stub:
             case _:
                 raise NotImplementedError(ast.unparse(kind))
 
-    def fits_record(self, value: Mapping[str, Any], fields: Mapping[str, ast.expr]) -> bool:
-        """Whether an object has every required field, and none but the declared ones."""
-        optional = {
-            name: kind.slice
-            for name, kind in fields.items()
-            if isinstance(kind, ast.Subscript) and ast.unparse(kind.value) == "NotRequired"
-        }
-        return fields.keys() - optional.keys() <= value.keys() <= fields.keys() and all(
-            self.fits(item, optional.get(name, fields[name])) for name, item in value.items()
-        )
+
+def read_record(fields: Mapping[str, ast.expr]) -> Record:
+    """Return the fields of a TypedDict."""
+    required = frozenset(name for name, kind in fields.items() if not is_not_required(kind))
+    types = {name: kind if name in required else getattr(kind, "slice", kind) for name, kind in fields.items()}
+    return Record(types, required)
+
+
+def is_not_required(kind: ast.expr) -> bool:
+    """Whether the field of a type may be absent."""
+    return isinstance(kind, ast.Subscript) and isinstance(kind.value, ast.Name) and kind.value.id == "NotRequired"
 
 
 def annotated_fields(node: ast.ClassDef) -> dict[str, ast.expr]:

@@ -189,7 +189,11 @@ async def test_operations_are_called_by_attribute() -> None:
 
     attached = AttachedServer(Endpoint(httpx2.URL("http://opencode.test"), version="2.1.2"))
     async with OpenCodeClient(attached, CATALOG, transport=httpx2.MockTransport(handle)) as opencode:
-        operations = Operations(opencode.call, build_tree(CATALOG))
+
+        async def pages(name: str, **arguments: Any) -> AsyncGenerator[Any]:
+            yield await opencode.call(name, **arguments)
+
+        operations = Operations(opencode.call, pages, build_tree(CATALOG))
         active = await operations.session.active()
         await operations.session.diff(sessionID="ses_1", from_="msg_1")
 

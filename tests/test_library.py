@@ -12,10 +12,21 @@ import anyio
 import pytest
 
 import opencode_mcp
-from opencode_mcp import APIError, InvalidArguments, OpenCode, SettingsError, TransportError, WorkflowError, exceptions
+from opencode_mcp import (
+    Answer,
+    APIError,
+    InvalidArguments,
+    OpenCode,
+    SettingsError,
+    TransportError,
+    UnexpectedResponse,
+    WorkflowError,
+    exceptions,
+)
 from opencode_mcp.catalog import Catalog
 from opencode_mcp.cli.shared_servers import read_shared_servers
 from opencode_mcp.opencode import Endpoint
+from opencode_mcp.opencode.pages import iterate_pages
 from opencode_mcp.operations import attribute_names
 from opencode_mcp.settings import Settings
 from tests.eventually import eventually
@@ -141,6 +152,76 @@ async def test_an_answer_keeps_its_additional_fields(opencode: OpenCode) -> None
 
     assert len(page.value) == 1
     assert page.fields["next_cursor"]
+
+
+async def test_messages_are_iterated_page_by_page(opencode: OpenCode, project: Path) -> None:
+    """The newest first, each page in the order of time; without `limit` there is one page. The same for sessions."""
+    session = await opencode.session.create()
+    for text in ("one", "two", "three"):
+        await opencode.session.prompt(sessionID=session["id"], noReply=True, parts=[{"type": "text", "text": text}])
+        await opencode.session.create(title=text)
+
+    pages = [page async for page in opencode.session.messages.pages(sessionID=session["id"], limit=2)]
+    whole = [page async for page in opencode.session.messages.pages(sessionID=session["id"])]
+    sessions = [page async for page in opencode.experimental.session.list.pages(directory=str(project), limit=2)]
+
+    assert [[texts_of(message) for message in page] for page in pages] == [["two", "three"], ["one"]]
+    assert [[texts_of(message) for message in page] for page in whole] == [["one", "two", "three"]]
+    assert [len(page) for page in sessions] == [2, 2]
+    assert len({listed["id"] for page in sessions for listed in page}) == 4
+
+
+def texts_of(message: Any) -> str:
+    """Return the text of a message."""
+    return " ".join(part["text"] for part in message["parts"] if part["type"] == "text")
+
+
+async def test_lists_of_the_v2_api_are_iterated_page_by_page(opencode: OpenCode) -> None:
+    """`order` is sent for the first page only, and the events go on after the last number."""
+    session = (await opencode.v2.session.create())["data"]["id"]
+    for text in ("one", "two", "three"):
+        await opencode.v2.session.prompt(sessionID=session, prompt={"text": text})
+
+    async def all_prompted() -> bool:
+        return len((await opencode.v2.session.messages(sessionID=session))["data"]) >= 3
+
+    await eventually(all_prompted, within=60)
+    messages = [
+        page["data"] async for page in opencode.v2.session.messages.pages(sessionID=session, limit=2, order="asc")
+    ]
+    history = [page async for page in opencode.v2.session.history.pages(sessionID=session, limit=4)]
+    sessions = [page["data"] async for page in opencode.v2.session.list.pages(limit=1)]
+
+    assert [message["text"] for page in messages for message in page if message["type"] == "user"] == [
+        "one",
+        "two",
+        "three",
+    ]
+    assert all(len(page) == 2 for page in messages[:-1])
+    numbers = [event["durable"]["seq"] for page in history for event in page["data"] if "durable" in event]
+    assert numbers == [*range(numbers[0], numbers[0] + len(numbers))]
+    assert [page["hasMore"] for page in history] == [True] * (len(history) - 1) + [False]
+    assert [session] in [[entry["id"] for entry in page] for page in sessions]
+
+
+async def test_a_list_without_an_end_is_an_error() -> None:
+    """A server that repeats a cursor would be asked without end; one that has none where it must is wrong as well."""
+
+    async def repeat(**arguments: Any) -> Answer:
+        return Answer({"data": [1], "cursor": {"next": "again"}})
+
+    async def omit(**arguments: Any) -> Answer:
+        return Answer({"data": [1]})
+
+    operation = Catalog.from_snapshot()["v2_session_list"]
+    repeating, omitting = iterate_pages(operation, {}, repeat), iterate_pages(operation, {}, omit)
+
+    assert [await anext(repeating), await anext(repeating)] == [{"data": [1], "cursor": {"next": "again"}}] * 2
+    with pytest.raises(UnexpectedResponse, match="came twice"):
+        await anext(repeating)
+    assert await anext(omitting) == {"data": [1]}
+    with pytest.raises(UnexpectedResponse, match="no cursor"):
+        await anext(omitting)
 
 
 @pytest.mark.unchanged_project

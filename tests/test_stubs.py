@@ -20,7 +20,7 @@ from opencode_mcp.operations import python_name
 from .stub_reader import Stub
 
 ROOT = Path(__file__).parents[1]
-MAX_DEPTH = 8
+MAX_DEPTH = 5
 Schema = dict[str, Any]
 Schemas = Mapping[str, Schema]
 
@@ -78,14 +78,18 @@ def test_every_answer_with_a_schema_has_its_type(every_catalog: Catalog, stub: S
 def test_every_event_has_its_type(
     every_catalog: Catalog, stub: Stub, documented: Mapping[str, OperationObject]
 ) -> None:
-    """In the answer of an operation that reads a stream; the frame of `v2.session.events` has it as its data."""
+    """In the answer of an operation that reads a stream; the frame of `v2.session.events` has it as its data.
+
+    One event of OpenCode 2 has any text as its type, and would keep a type checker from telling the others apart.
+    """
     streams = [operation for operation in every_catalog.values() if operation.execution_mode == "events"]
     for operation in streams:
         schema = next(iter(documented[operation.id].responses["200"].content.values())).value_schema
         data = resolve(schema.get("properties", {}).get("data", {}), operation.components)
         for event in iter_values(data.get("contentSchema", schema), operation.components):
             answer = {"events": [event], "ended": "max_events"}
-            assert stub.fits(answer, return_type(stub, operation)), (operation.id, event)
+            is_typed = not event.get("type", "").startswith("<")
+            assert stub.fits(answer, return_type(stub, operation)) == is_typed, (operation.id, event)
 
     assert len(streams) >= 2
 

@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from typing import assert_type
+from typing import Literal, assert_type
 
 from opencode_mcp import OpenCode
 from opencode_mcp.operations2 import Operations
@@ -57,6 +57,43 @@ async def right_of_opencode_2(operations: Operations) -> None:
     await operations.session.diff(sessionID="ses_1", from_="msg_1")
     await operations.experimental.session.wait(sessionID="ses_1")
     assert_type((await operations.agent.list())["data"][0]["id"], str)
+
+
+async def right_of_a_generation(opencode: OpenCode[Literal[2]]) -> None:
+    """A client has the operations and the events of its generation."""
+    assert_type((await opencode.agent.list())["data"][0]["id"], str)
+    async with OpenCode(generation=2) as of_two:
+        assert_type(of_two, OpenCode[Literal[2]])
+        async with of_two.events() as events:
+            async for event in events:
+                if event["type"] == "session.renamed":
+                    assert_type(event["data"]["title"], str)
+                elif event["type"] == "stream.lost":
+                    assert_type(event["properties"]["reason"], str)
+        await of_two.find.text(pattern="x")  # pyright: ignore[reportAttributeAccessIssue, reportUnknownMemberType]
+    async with OpenCode(generation=1) as of_one, OpenCode() as of_default:
+        assert_type(of_one, OpenCode)
+        assert_type(of_default, OpenCode)
+        async with of_one.events() as events_of_one:
+            async for event_of_one in events_of_one:
+                if (
+                    event_of_one["type"] == "message.part.updated"
+                    and event_of_one["properties"]["part"]["type"] == "text"
+                ):
+                    assert_type(event_of_one["properties"]["part"]["text"], str)
+                elif event_of_one["type"] == "session.renamed":  # pyright: ignore[reportUnnecessaryComparison]
+                    pass
+
+
+async def pages(opencode: OpenCode, of_two: OpenCode[Literal[2]]) -> None:
+    """A list with pages is iterated over with the arguments of its operation; each page is its answer."""
+    async for page in opencode.session.messages.pages(sessionID="ses_1", limit=50):
+        assert_type(page[0]["info"]["id"], str)
+    async for page_of_two in of_two.session.list.pages(order="asc"):
+        assert_type(page_of_two["data"][0]["id"], str)
+    assert_type((await of_two.session.list())["data"][0]["id"], str)
+    opencode.session.get.pages(sessionID="ses_1")  # pyright: ignore[reportAttributeAccessIssue, reportUnknownMemberType]
+    opencode.session.messages.pages(limit=50)  # pyright: ignore[reportCallIssue]
 
 
 async def wrong_of_opencode_2(operations: Operations) -> None:

@@ -33,6 +33,19 @@ Check = Literal[
 after a failure that does not name its cause."""
 
 
+CursorSource = Literal["next_cursor", "next_cursor, a time", "cursor.next", "sequence"]
+"""Where a page has what the next one starts at: a returned header, a field of the body, its last event's number."""
+
+
+@dataclass(frozen=True, slots=True)
+class Paging:
+    """How a list goes on: the next page is the same call with `argument` from `source`, without `only_first`."""
+
+    argument: str
+    source: CursorSource
+    only_first: frozenset[str] = frozenset()
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Amendment:
     """One fact about one or more operations.
@@ -43,6 +56,7 @@ class Amendment:
     `lists_sessions`: the response is a list of sessions, newest first, which can be merged with those of other servers;
     `covers_all_directories`: without `directory` it reads all of them, so it gets no default one;
     `misreads_directory`: OpenCode decodes the directory twice, so that a path with percent escapes names another one;
+    `paging`: the response is a page of a longer list;
     `advice` maps an HTTP status to its usual cause; `note` is appended to the description; `empty_note` explains an
     empty response.
     """
@@ -60,6 +74,7 @@ class Amendment:
     lists_sessions: bool = False
     covers_all_directories: bool = False
     misreads_directory: bool = False
+    paging: Paging | None = None
     execution_mode: ExecutionMode = "request"
     check: Check | None = None
     title: str = ""

@@ -17,7 +17,7 @@ from opencode_mcp.openapi import schema as schemas
 from opencode_mcp.openapi.document import Document, OperationObject, ParameterObject, Schema
 from opencode_mcp.openapi.navigation import resolve
 
-from .amendment import Amendment, Check, ExecutionMode
+from .amendment import Amendment, Check, ExecutionMode, Paging
 from .annotations import Hints
 from .generation import Generation
 from .generations import DEFAULT_GENERATION, GENERATIONS
@@ -78,6 +78,7 @@ class Operation:
     covers_all_directories: bool
     misreads_directory: bool
     minimal: MinimalList | None
+    paging: Paging | None
     execution_mode: ExecutionMode
     checks: tuple[Check, ...]
     advice: Mapping[int, str]
@@ -277,6 +278,7 @@ def build_operation(
         covers_all_directories=any(amendment.covers_all_directories for amendment in amendments),
         misreads_directory=any(amendment.misreads_directory for amendment in amendments),
         minimal=minimal,
+        paging=next((amendment.paging for amendment in amendments if amendment.paging), None),
         execution_mode=merge_execution_modes(amendments),
         checks=tuple(a.check for a in amendments if a.check is not None),
         empty_note=" ".join(a.empty_note for a in amendments if a.empty_note),

@@ -3,7 +3,7 @@ names."""
 
 from __future__ import annotations
 
-from opencode_mcp.catalog.amendment import Amendment, query_parameter
+from opencode_mcp.catalog.amendment import Amendment, Paging, query_parameter
 from opencode_mcp.openapi.document import ParameterObject, Schema
 
 LOCATION_SCHEMA: Schema = {
@@ -49,6 +49,7 @@ AMENDMENTS: tuple[Amendment, ...] = (
         operations=("experimental.session.list",),
         evidence="with `directory` only sessions of exactly this directory, without it those of all projects",
         covers_all_directories=True,
+        paging=Paging("cursor", "next_cursor, a time"),
     ),
     Amendment(
         operations=("session.list",),
@@ -134,6 +135,7 @@ AMENDMENTS: tuple[Amendment, ...] = (
         operations=("session.messages",),
         evidence="`before` without `limit` is a 400 with an empty message",
         note="For the previous page, pass `limit` and `before` = next_cursor.",
+        paging=Paging("before", "next_cursor"),
         advice={400: "`before` needs `limit`."},
     ),
     Amendment(
@@ -188,8 +190,14 @@ AMENDMENTS: tuple[Amendment, ...] = (
         parameters=(query_parameter("dirs", {"type": ["string", "boolean"], "enum": ["true", "false", True, False]}),),
     ),
     Amendment(
+        operations=("v2.session.list", "v2.session.messages"),
+        evidence="`order` beside a cursor is a 400; cursor.next is there on the last page too, before an empty one",
+        paging=Paging("cursor", "cursor.next", only_first=frozenset({"order"})),
+    ),
+    Amendment(
         operations=("v2.session.history",),
-        evidence="numbers declared as strings",
+        evidence="numbers declared as strings; `after` is exclusive, and the events have theirs in durable.seq",
+        paging=Paging("after", "sequence"),
         parameters=(
             query_parameter("limit", {"type": ["string", "integer"]}),
             query_parameter("after", {"type": ["string", "integer"]}),

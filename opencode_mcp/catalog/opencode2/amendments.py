@@ -6,7 +6,7 @@ and "2.0.21" what is reported of that version's source.
 
 from __future__ import annotations
 
-from opencode_mcp.catalog.amendment import Amendment
+from opencode_mcp.catalog.amendment import Amendment, Paging
 from opencode_mcp.openapi.document import ParameterObject, Schema
 
 EVENT_CONTROLS: dict[str, Schema] = {
@@ -121,7 +121,8 @@ AMENDMENTS: tuple[Amendment, ...] = (
     ),
     Amendment(
         operations=("session.message.list", "session.list"),
-        evidence="the document: 400 InvalidCursorError",
+        evidence="the document: 400 InvalidCursorError; `order` is that of the first page, and not sent with a cursor",
+        paging=Paging("cursor", "cursor.next", only_first=frozenset({"order"})),
         advice={400: "A `cursor` of session_message_list is passed without `order`."},
     ),
     Amendment(
