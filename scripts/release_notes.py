@@ -2,14 +2,13 @@
 
 python scripts/release_notes.py v1.2.3
 
-Fails if the tag is not the version of pyproject.toml, or the changelog has no dated section for it.
+Fails if the tag is not the version of the package, or the changelog has no dated section for it. Needs no installation.
 """
 
 from __future__ import annotations
 
 import re
 import sys
-import tomllib
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -22,7 +21,7 @@ def release_notes(tag: str, version: str, changelog: str) -> str:
         ValueError: the tag is not that of the version, or the changelog has no section for it, or an empty one.
     """
     if tag != f"v{version}":
-        raise ValueError(f"the tag is {tag}, and the version in pyproject.toml is {version}")
+        raise ValueError(f"the tag is {tag}, and the version of the package is {version}")
     section = re.search(
         rf"^## \[{re.escape(version)}\] - \d{{4}}-\d{{2}}-\d{{2}}\n(.*?)(?=^## |^\[|\Z)", changelog, re.M | re.S
     )
@@ -31,11 +30,16 @@ def release_notes(tag: str, version: str, changelog: str) -> str:
     return section[1].strip() + "\n"
 
 
+def package_version() -> str:
+    """Return the version of the package, from its source."""
+    [version] = re.findall(r'^__version__ = "(.+)"$', (ROOT / "opencode_mcp" / "__init__.py").read_text(), re.M)
+    return version
+
+
 def main() -> None:
     """Print the notes of the tag that is named."""
-    version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
     try:
-        sys.stdout.write(release_notes(sys.argv[1], version, (ROOT / "CHANGELOG.md").read_text()))
+        sys.stdout.write(release_notes(sys.argv[1], package_version(), (ROOT / "CHANGELOG.md").read_text()))
     except ValueError as error:
         sys.exit(f"release_notes: {error}")
 

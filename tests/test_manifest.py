@@ -51,9 +51,12 @@ def test_the_manifests_are_up_to_date() -> None:
     assert read_manifest("manifest.json")["version"] == read_manifest("server.json")["version"] == __version__
 
 
-def test_the_package_has_one_version() -> None:
-    """The version of the distribution is the one that the package reports."""
-    assert tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"] == __version__
+def test_the_version_stands_in_one_place() -> None:
+    """The distribution is built with the one that the package reports."""
+    config = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    assert "version" not in config["project"]
+    assert config["project"]["dynamic"] == ["version"]
+    assert f'\n__version__ = "{__version__}"\n' in (ROOT / config["tool"]["hatch"]["version"]["path"]).read_text()
 
 
 def test_every_variable_of_the_bundle_is_a_setting() -> None:

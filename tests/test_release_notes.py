@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from scripts.release_notes import release_notes
+from opencode_mcp import __version__
+from scripts.release_notes import package_version, release_notes
 
 CHANGELOG = """# Changelog
 
@@ -33,7 +34,7 @@ def test_the_notes_of_a_release_are_its_section(version: str, notes: str) -> Non
 @pytest.mark.parametrize(
     ("tag", "version", "message"),
     [
-        ("v1.0.1", "1.0.0", "the tag is v1.0.1, and the version in pyproject.toml is 1.0.0"),
+        ("v1.0.1", "1.0.0", "the tag is v1.0.1, and the version of the package is 1.0.0"),
         ("v2.0.0", "2.0.0", "CHANGELOG.md has no dated section for 2.0.0"),
         ("v1.1", "1.1", "CHANGELOG.md has no dated section for 1.1"),
     ],
@@ -42,3 +43,8 @@ def test_a_release_without_notes_fails(tag: str, version: str, message: str) -> 
     """Before anything is published."""
     with pytest.raises(ValueError, match=message):
         release_notes(tag, version, CHANGELOG)
+
+
+def test_the_version_is_that_of_the_source() -> None:
+    """The workflow reads it before anything is installed."""
+    assert package_version() == __version__
