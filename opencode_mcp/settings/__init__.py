@@ -6,6 +6,7 @@ setting.py        what a declaration has: flag, variable, help, default
 config_file.py    the configuration files of the user and of the project
 parsing.py        from text to typed values
 validation.py     checks between settings
+plugin_folder.py  the folder of a plugin that starts this server, which is not a project
 child_environ.py  the environment of an OpenCode that this process starts
 """
 

@@ -89,7 +89,7 @@ def stat_file(path: Path) -> os.stat_result:
     """Return what is known of a file that is to be read: a repository may have a link to a device.
 
     Raises:
-        SettingsError: it cannot be read, is no regular file, or is too long.
+        SettingsError: it cannot be read, is not a regular file, or is too long.
     """
     try:
         status = path.stat()
