@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from typing import Literal, assert_type
 
-from opencode_mcp import OpenCode
+from opencode_mcp import APIError, InvalidArguments, OpenCode, WorkflowError, operations, operations2
 from opencode_mcp.operations2 import Operations
 
 
@@ -83,6 +83,26 @@ async def right_of_a_generation(opencode: OpenCode[Literal[2]]) -> None:
                     assert_type(event_of_one["properties"]["part"]["text"], str)
                 elif event_of_one["type"] == "session.renamed":  # pyright: ignore[reportUnnecessaryComparison]
                     pass
+
+
+async def errors(opencode: OpenCode, of_two: OpenCode[Literal[2]]) -> None:
+    """An error has typed fields, and its body may be annotated with those that the document has."""
+    try:
+        await opencode.session.get(sessionID="ses_1")
+        await of_two.session.get(sessionID="ses_1")
+    except InvalidArguments as error:
+        assert_type((error.operation, error.problems), tuple[str, list[str]])
+    except APIError as error:
+        assert_type((error.status, error.name, error.message, error.advice), tuple[int, str, str, str])
+        body: operations.NotFoundError = error.body
+        assert_type(body["data"]["message"], str)
+        any_body: operations.ErrorBody = body
+        assert "_tag" not in any_body
+        body_of_two: operations2.ErrorBody = error.body
+        if body_of_two["_tag"] == "SessionNotFoundError":
+            assert_type(body_of_two["sessionID"], str)
+    except WorkflowError as error:
+        assert_type(error.session_id, str | None)
 
 
 async def pages(opencode: OpenCode, of_two: OpenCode[Literal[2]]) -> None:
