@@ -147,6 +147,18 @@ def test_a_project_can_narrow(user: dict[str, str], key: str) -> None:
     assert setting.flag == f"--{key}"
 
 
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [("exclude-tools", "auth_set"), ("read-only", "0"), ("no-destructive", "no"), ("models", "*"), ("max-cost", "9")],
+)
+def test_what_the_user_has_set_stays(user: dict[str, str], key: str, value: str) -> None:
+    """Though the project's value would allow less: it is the user's machine."""
+    write_project(user, f"{key} = {NARROWING[key]}\n")
+    [setting] = [setting for setting in SETTINGS if setting.key == key]
+    settings = load({**user, setting.variable: value})
+    assert getattr(settings, setting.name) == setting.parse(value)
+
+
 def test_every_setting_is_known_to_narrow_or_not() -> None:
     """A new one is decided here."""
     assert {setting.flag for setting in SETTINGS if setting.has_flag} == {f"--{key}" for key in HOSTILE | NARROWING}

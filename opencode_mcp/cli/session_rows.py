@@ -19,14 +19,14 @@ from opencode_mcp.connect import connect, make_allowlist
 from opencode_mcp.exceptions import APIError, OpenCodeError, UnsupportedServer
 from opencode_mcp.opencode import OpenCodeClient
 from opencode_mcp.opencode.concurrency import gather
-from opencode_mcp.opencode.models import Message, PermissionRequest, Session
+from opencode_mcp.opencode.models import Message, Session
 from opencode_mcp.opencode.process.cache import shared_folder
 from opencode_mcp.opencode.process.registration import Registration, parse_registration
 from opencode_mcp.opencode.process.shared_process import observe_shared
 from opencode_mcp.redaction import to_one_line
 from opencode_mcp.settings import Settings
 from opencode_mcp.tasks.external_activity import describe_other_process
-from opencode_mcp.tasks.pending_requests import describe_wish
+from opencode_mcp.tasks.pending_requests import describe_request
 from opencode_mcp.tasks.report import COST_DIGITS, NO_ACTIVITY, describe_activity
 from opencode_mcp.tasks.rules import apply_rules
 from opencode_mcp.tasks.session_state import (
@@ -50,20 +50,12 @@ LISTED_FOR_ALLOWLIST = 200
 
 
 @dataclass(frozen=True)
-class PendingRequest:
-    """What a session waits for: a permission or a question."""
-
-    id: str
-    kind: str
-    wants: str
-
-
-@dataclass(frozen=True)
 class SessionRow:
     """A session. `cost` is in US dollars and `tokens` without cached ones, both with subagents; times are ISO 8601.
 
     `state` is that of a task, `idle` if there is no prompt or nothing works on it, or `unknown` with the `error` of the
-    read. `assistants` are the clients whose work it is. `activity` is what a running one does.
+    read. `pending` are the requests that it waits for, as in the report of a task. `assistants` are the clients whose
+    work it is. `activity` is what a running one does.
     """
 
     id: str
@@ -75,7 +67,7 @@ class SessionRow:
     model: str | None = None
     cost: float = 0.0
     tokens: int = 0
-    pending: tuple[PendingRequest, ...] = ()
+    pending: tuple[Mapping[str, Any], ...] = ()
     activity: str | None = None
     error: str | None = None
     assistants: tuple[str, ...] = ()
@@ -288,12 +280,7 @@ async def read_state(opencode: OpenCodeClient, session: Session, is_running: boo
         cost=round(usage.cost, COST_DIGITS),
         tokens=usage.tokens,
         pending=tuple(
-            PendingRequest(
-                request.id,
-                "permission" if isinstance(request, PermissionRequest) else "question",
-                describe_wish(request),
-            )
-            for request in snapshot.pending
+            describe_request(request, session.id).model_dump(exclude_defaults=True) for request in snapshot.pending
         ),
         activity=None if activity == NO_ACTIVITY else activity,
         error=to_one_line(status.error) if status.error else None,

@@ -12,6 +12,7 @@ from mcp import Client
 from opencode_mcp.cli import main
 from opencode_mcp.cli.commands.sessions import NOTHING, format_sessions
 from opencode_mcp.cli.output import stdout_console
+from opencode_mcp.cli.result_text import Shell
 from opencode_mcp.exceptions import SettingsError
 from opencode_mcp.settings import Settings
 from tests.facts import facts
@@ -33,7 +34,7 @@ def attached_environ(environ: Mapping[str, str], attached: Settings, project: Pa
 
 
 async def test_a_pipe_gets_every_session_with_what_it_waits_for(
-    attached_environ: Mapping[str, str], project: Path, client: Client
+    attached_environ: Mapping[str, str], attached: Settings, project: Path, client: Client
 ) -> None:
     """What waits comes first. No secret is shown, and no other directory's session."""
     await client.call_tool("session_create", {"title": f"with {SECRET}"})
@@ -52,11 +53,16 @@ async def test_a_pipe_gets_every_session_with_what_it_waits_for(
     first, rest = data["sessions"][0], {row["state"]: row for row in data["sessions"][1:]}
     assert first["id"] == waiting["session_id"]
     assert [(request["kind"], request["wants"]) for request in first["pending"]] == [("permission", "bash: touch made")]
-    assert first["pending"][0]["id"] == waiting["pending"][0]["id"]
+    assert first["pending"] == waiting["pending"]
     assert first["model"] == rest["completed"]["model"] == waiting["model"]
     assert "400" in rest["failed"]["error"]
     assert rest["idle"]["title"] == "with [redacted:opencode-mcp]"
     assert rest["completed"]["tokens"] > 0
+
+    several = {**attached_environ, "OPENCODE_MCP_URL": "", "OPENCODE_MCP_SERVERS": f"a={attached.url},b={attached.url}"}
+    twice = json.loads((await run_command(several, "sessions", "--json")).stdout)["sessions"]
+    assert [row["id"] for row in twice] == [row["id"] for row in data["sessions"]]
+    assert {row["server"] for row in twice} <= {"a", "b"}
 
     text = await run_command(attached_environ, "sessions", "--limit", "2")
     lines = text.stdout.splitlines()
@@ -64,7 +70,9 @@ async def test_a_pipe_gets_every_session_with_what_it_waits_for(
     assert lines[1].startswith("waiting_permission  ")
     assert waiting["session_id"] in lines[1]
     assert [line.strip() for line in lines[2:4]] == [f"in {project}", "waits for bash: touch made"]
-    assert len(lines) == 5  # and one of the others
+    assert rest[lines[4].split()[0]]  # and one of the others
+    answer = f"request_id={first['pending'][0]['id']} session_id={first['id']} reply='…'"
+    assert lines[5:] == [f"answer      opencode-mcp call answer_permission {answer}"]
     assert "\x1b" not in text.stdout
 
 
@@ -120,13 +128,22 @@ def test_a_title_cannot_move_the_cursor(capsys: pytest.CaptureFixture[str]) -> N
         "model": "a/b",
         "cost": 1.239,
         "tokens": 5,
-        "pending": [{"id": "q", "kind": "question", "wants": "which\x1b]0;x"}],
+        "pending": [
+            {
+                "id": "q",
+                "kind": "question",
+                "wants": "which\x1b]0;x",
+                "answer_with": {"tool": "answer_question", "arguments": {"request_id": "q\x1b[0m"}},
+                "choices": {"answers": "text"},
+            }
+        ],
         "activity": None,
         "error": None,
         "assistants": ["claude-code"],
         "server": "far",
     }
-    for line in format_sessions({"sessions": [row], "problems": ["x\x1b[1m"]}):
+    shell = Shell(["opencode-mcp", "call"], True, 80)
+    for line in format_sessions({"sessions": [row], "problems": ["x\x1b[1m"]}, shell):
         stdout_console().print(line)
     out = capsys.readouterr().out
     assert "\x1b" not in out

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -18,9 +18,11 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from opencode_mcp.cli.completion_scripts import PROGRAM
 from opencode_mcp.cli.logs import set_up_logging
+from opencode_mcp.cli.main import settings_flags
 from opencode_mcp.cli.output import format_age, print_json, print_lines, stdout_console
-from opencode_mcp.cli.result_text import OPEN_STYLE, STATE_STYLES, to_line
+from opencode_mcp.cli.result_text import OPEN_STYLE, STATE_STYLES, Shell, to_line
 from opencode_mcp.cli.session_rows import OPEN_STATES, SessionReader
 from opencode_mcp.exceptions import SettingsError
 from opencode_mcp.redaction import Redactor
@@ -50,7 +52,7 @@ def run(settings: Settings, options: argparse.Namespace) -> int:
     if not 1 <= options.limit <= MAX_LIMIT:
         raise SettingsError(f"--limit takes a number from 1 to {MAX_LIMIT}")
     set_up_logging(settings)
-    view = SessionView(settings, options.limit)
+    view = SessionView(settings, options.limit, settings_flags(vars(options)))
     if options.json or not sys.stdout.isatty():
         return anyio.run(view.print_once, options.json)
     try:
@@ -62,7 +64,8 @@ def run(settings: Settings, options: argparse.Namespace) -> int:
 class SessionView:
     """Reads the sessions, and shows them redacted."""
 
-    def __init__(self, settings: Settings, limit: int) -> None:
+    def __init__(self, settings: Settings, limit: int, flags: Sequence[str]) -> None:
+        self._shell = Shell([PROGRAM, "call", *flags], opencode_stays=True, width=stdout_console().width)
         self._reader = SessionReader(settings, limit)
         self._redactor = Redactor(known_secrets(settings), settings.show_secrets)
 
@@ -79,19 +82,19 @@ class SessionView:
         if as_json:
             print_json(data)
         else:
-            print_lines(format_sessions(data))
+            print_lines(format_sessions(data, self._shell))
         return 1 if data["problems"] else 0
 
     async def watch(self) -> int:
         """Show the sessions until Ctrl-C."""
         with Live(console=stdout_console(), auto_refresh=False) as live:
             while True:
-                live.update(Group(*format_sessions(await self.read())), refresh=True)
+                live.update(Group(*format_sessions(await self.read(), self._shell)), refresh=True)
                 await anyio.sleep(REFRESH_SECONDS)
 
 
-def format_sessions(data: Mapping[str, Any]) -> list[RenderableType]:
-    """Return the table and the problems."""
+def format_sessions(data: Mapping[str, Any], shell: Shell) -> list[RenderableType]:
+    """Return the table, how to answer what waits, and the problems."""
     problems: list[RenderableType] = [Text(to_line(problem), ERROR_STYLE) for problem in data["problems"]]
     if not data["sessions"]:
         return problems or [Text(NOTHING)]
@@ -103,7 +106,15 @@ def format_sessions(data: Mapping[str, Any]) -> list[RenderableType]:
     table.add_column("session", overflow="fold")
     for row in data["sessions"]:
         table.add_row(*format_row(row))
-    return [table, *problems]
+    return [table, *format_answers(data["sessions"], shell), *problems]
+
+
+def format_answers(rows: Sequence[Mapping[str, Any]], shell: Shell) -> Iterator[Text]:
+    """Yield the command that answers each request, in the order of the table."""
+    for request in (request for row in rows for request in row["pending"]):
+        call = request["answer_with"]
+        command = shell.command(call["tool"], call["arguments"] | dict.fromkeys(request["choices"], "…"))
+        yield Text.assemble(("answer      ", "bold"), command)
 
 
 def format_row(row: Mapping[str, Any]) -> Iterator[Text]:
