@@ -386,6 +386,30 @@ def test_only_clients_that_are_installed_or_registered_are_listed(tmp_path: Path
     assert results[-1].advice == "`opencode-mcp install CLIENT` registers one"
 
 
+def test_a_plugin_is_a_registration(tmp_path: Path) -> None:
+    """Beside an entry it is one too many. One that is disabled is none, and so is one in a file of another form."""
+    claude, codex = tmp_path / ".claude" / "plugins" / "installed_plugins.json", tmp_path / ".codex" / "config.toml"
+    extension = tmp_path / ".gemini" / "extensions" / "opencode-mcp"
+    for folder in (claude.parent, codex.parent, extension):
+        folder.mkdir(parents=True)
+    claude.write_text('{"version": 2, "plugins": {"opencode-mcp@fork": [{"scope": "user"}], "other@fork": []}}')
+    codex.write_text('[plugins."opencode-mcp@fork"]\nenabled = true\n')
+    (tmp_path / ".gemini" / "settings.json").write_text('{"mcpServers": {"opencode": {"command": "sh"}}}')
+
+    def states() -> dict[str, list[str]]:
+        results = [*check_registrations(Settings.load({}, {"HOME": str(tmp_path), "PATH": "/bin"}))]
+        return {
+            client: [result.state for result in results if result.check == f"client {client}"]
+            for client in ("claude-code", "codex", "gemini")
+        }
+
+    assert states() == {"claude-code": ["ok"], "codex": ["ok"], "gemini": ["ok", "warning"]}
+    claude.write_text('["opencode-mcp@fork"]')
+    codex.write_text('[plugins."opencode-mcp@fork"]\nenabled = false\n')
+    extension.rmdir()
+    assert states() == {"claude-code": [], "codex": ["skipped"], "gemini": ["ok"]}
+
+
 def test_without_other_clients_no_line_names_them(tmp_path: Path) -> None:
     machine = Machine(tmp_path, {"HOME": str(tmp_path)}, "linux")
     for client in CLIENTS.values():

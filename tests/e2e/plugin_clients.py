@@ -37,13 +37,15 @@ class CopilotCompletions(Completions):
 
 @dataclass(frozen=True)
 class PluginClient:
-    """A client. `command` runs a prompt with the model at a URL.
+    """A client; `name` is what `install` calls it, "" if it has no name there.
 
-    `listing` prints the servers, without one `lists_none`. With `knows_project` a call without `directory` works in the
-    project. `waiting` is a call of the client's own tool while its first requests do not have the server's tools yet.
+    `listing` prints the servers, without one `lists_none`. `command` runs a prompt with the model at a URL. With
+    `knows_project` a call without `directory` works in the project. `waiting` is a call of the client's own tool while
+    its first requests do not have the server's tools yet.
     """
 
     program: str
+    name: str
     install: tuple[tuple[str, ...], ...]
     uninstall: tuple[str, ...]
     listing: tuple[str, ...]
@@ -68,6 +70,7 @@ def copilot_environ(url: str) -> Mapping[str, str]:
 PLUGIN_CLIENTS = (
     PluginClient(
         "claude",
+        "claude-code",
         (("plugin", "marketplace", "add", "MARKETPLACE"), ("plugin", "install", PLUGIN)),
         ("plugin", "uninstall", PLUGIN, "--yes"),
         ("mcp", "list"),
@@ -77,6 +80,7 @@ PLUGIN_CLIENTS = (
         claude_environ,
     ),
     PluginClient(
+        "codex",
         "codex",
         (("plugin", "marketplace", "add", "MARKETPLACE"), ("plugin", "add", PLUGIN)),
         ("plugin", "remove", PLUGIN),
@@ -89,6 +93,7 @@ PLUGIN_CLIENTS = (
     ),
     PluginClient(
         "copilot",
+        "",
         (("plugin", "marketplace", "add", "MARKETPLACE"), ("plugin", "install", PLUGIN)),
         ("plugin", "uninstall", PLUGIN),
         ("mcp", "list"),

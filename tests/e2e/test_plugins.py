@@ -14,6 +14,8 @@ from typing import cast
 import anyio
 import pytest
 
+from opencode_mcp.cli.clients import Machine
+from opencode_mcp.cli.clients.plugins import has_plugin
 from opencode_mcp.opencode.process.install import Program
 from opencode_mcp.skills import FOLDER, read_skills
 from opencode_mcp.tools.selection import ESSENTIAL_TOOLS
@@ -44,6 +46,11 @@ class PluginSandbox(AssistantSandbox):
         uvx.write_text(f'#!/bin/sh\n[ "$1" = opencode-mcp ] && shift && exec {command} {flags} "$@"\n')
         uvx.chmod(0o755)
         self.environ["PATH"] = f"{uvx.parent}:{self.environ['PATH']}"
+
+    @property
+    def machine(self) -> Machine:
+        """Where `install` and `doctor` look for the client's files."""
+        return Machine.current(self.environ)
 
     async def run_all(self, program: Path, *commands: tuple[str, ...]) -> str:
         """Run commands of a client, and return what they print, on stderr too."""
@@ -84,6 +91,7 @@ async def test_a_client_installs_the_plugin_and_uses_it(
     program = find_client(client, binaries)
     try:
         await sandbox.run_all(program, *client.install)
+        is_found = has_plugin(client.name, sandbox.machine)
         async with serve_plugin_model(client, sandbox.work) as (model, url):
             output = await sandbox.run((str(program), *client.command(url)), client.environ(url))
         remaining = await sandbox.wait_for_processes()
@@ -98,6 +106,7 @@ async def test_a_client_installs_the_plugin_and_uses_it(
     assert [result.tool for result in model.results] == [*(() if client.knows_project else TOOLS), TOOLS[0]]
     assert remaining == {}
     assert client.lists_none in left
+    assert (is_found, has_plugin(client.name, sandbox.machine)) == (bool(client.name), False)
 
 
 async def test_gemini_links_the_extension(sandbox: PluginSandbox, binaries: Path) -> None:
@@ -111,12 +120,13 @@ async def test_gemini_links_the_extension(sandbox: PluginSandbox, binaries: Path
     await sandbox.run_all(gemini, ("extensions", "validate", extension), ("extensions", "link", "--consent", extension))
     servers = await sandbox.run_all(gemini, ("mcp", "list"))
     skills = await sandbox.run_all(gemini, ("skills", "list"))
+    assert has_plugin("gemini", sandbox.machine)
     await sandbox.run_all(gemini, ("extensions", "uninstall", "opencode-mcp"))
 
     assert "opencode (from opencode-mcp)" in servers
     assert "Connected" in servers
     assert [name for name in SKILLS if f"{name} [Enabled]" not in skills] == []
-    assert not (folder / "extensions" / "opencode-mcp").exists()
+    assert not has_plugin("gemini", sandbox.machine)
 
 
 def test_claude_code_finds_nothing_wrong(binaries: Path, module_environ: Mapping[str, str]) -> None:

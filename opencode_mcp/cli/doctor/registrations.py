@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 from urllib.parse import urlsplit
 
 from opencode_mcp.cli.clients import CLIENTS, Client, Machine
 from opencode_mcp.cli.clients.edit import read_entry
+from opencode_mcp.cli.clients.plugins import has_plugin
 from opencode_mcp.exceptions import SettingsError
 from opencode_mcp.opencode.process.executable import which
 from opencode_mcp.settings import Settings
@@ -38,7 +39,9 @@ def check_registrations(settings: Settings) -> Iterator[CheckResult]:
             continue
         for path, entry in entries:
             yield check_entry(client, path, entry, settings)
-        if not entries and is_installed(client, machine):
+        if has_plugin(client.name, machine):
+            yield check_plugin(client, entries)
+        elif not entries and is_installed(client, machine):
             yield CheckResult(check, "skipped", "not registered", f"`opencode-mcp install {client.name}` registers it")
         elif not entries:
             others.append(client.name)
@@ -93,6 +96,16 @@ def check_entry(client: Client, path: Path, entry: Entry, settings: Settings) ->
     if which(command, settings.environ):
         return CheckResult(check, "ok", f"{command} (in {path})")
     return CheckResult(check, "failed", f"program {command!r} not found (in {path})", advice)
+
+
+def check_plugin(client: Client, entries: Sequence[tuple[Path, Entry]]) -> CheckResult:
+    """Check that the plugin of a client is its only registration: else its model gets every tool twice."""
+    check, found = f"client {client.name}", "the plugin opencode-mcp"
+    if not entries:
+        return CheckResult(check, "ok", found)
+    files = " and ".join(str(path) for path, _ in entries)
+    advice = f"`opencode-mcp uninstall {client.name}` removes the entry, and the plugin stays"
+    return CheckResult(check, "warning", f"{found} registers it too (beside {files})", advice)
 
 
 def is_listening(url: str) -> bool:
