@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 from mcp import Client
+from rich.cells import cell_len
 
 from opencode_mcp.cli import main
 from opencode_mcp.cli.commands.sessions import NOTHING, format_sessions
@@ -23,6 +25,32 @@ pytestmark = pytest.mark.anyio
 
 ASKS = f"script:tool bash {json.dumps({'command': 'touch made', 'description': 'Make a file'})}"
 SECRET = "hR7xQ2pVz9Kw4TnB8sLd"
+
+ROW: dict[str, Any] = {
+    "id": "ses_1",
+    "title": "a\x1b[2Jb\nc",
+    "state": "waiting_question",
+    "directory": "/p",
+    "created": "2026-01-01T00:00:00+00:00",
+    "updated": "2026-01-01T00:00:00+00:00",
+    "model": "a/b",
+    "cost": 1.239,
+    "tokens": 5,
+    "pending": [
+        {
+            "id": "q",
+            "kind": "question",
+            "wants": "which\x1b]0;x",
+            "answer_with": {"tool": "answer_question", "arguments": {"request_id": "q\x1b[0m"}},
+            "choices": {"answers": "text"},
+        }
+    ],
+    "activity": None,
+    "error": None,
+    "assistants": ["claude-code"],
+    "server": "far",
+}
+"""A session as `--json` prints it, with texts that a model has chosen."""
 
 
 @pytest.fixture
@@ -66,13 +94,12 @@ async def test_a_pipe_gets_every_session_with_what_it_waits_for(
 
     text = await run_command(attached_environ, "sessions", "--limit", "2")
     lines = text.stdout.splitlines()
-    assert lines[0].split() == ["state", "age", "cost", "model", "session"]
+    assert lines[0].split() == ["state", "age", "cost", "model", "title"]
     assert lines[1].startswith("waiting_permission  ")
-    assert waiting["session_id"] in lines[1]
-    assert [line.strip() for line in lines[2:4]] == [f"in {project}", "waits for bash: touch made"]
-    assert rest[lines[4].split()[0]]  # and one of the others
+    assert lines[2:4] == [f"  {first['id']} in {project}", "  waits for bash: touch made"]
+    assert rest[lines[4].split()[0]]["id"] in lines[5]  # and one of the others
     answer = f"request_id={first['pending'][0]['id']} session_id={first['id']} reply='…'"
-    assert lines[5:] == [f"answer      opencode-mcp call answer_permission {answer}"]
+    assert lines[-1] == f"answer      opencode-mcp call answer_permission {answer}"
     assert "\x1b" not in text.stdout
 
 
@@ -118,34 +145,21 @@ def test_without_an_opencode_nothing_is_started(
 
 def test_a_title_cannot_move_the_cursor(capsys: pytest.CaptureFixture[str]) -> None:
     """Titles and commands are a model's."""
-    row = {
-        "id": "ses_1",
-        "title": "a\x1b[2Jb\nc",
-        "state": "waiting_question",
-        "directory": "/p",
-        "created": "2026-01-01T00:00:00+00:00",
-        "updated": "2026-01-01T00:00:00+00:00",
-        "model": "a/b",
-        "cost": 1.239,
-        "tokens": 5,
-        "pending": [
-            {
-                "id": "q",
-                "kind": "question",
-                "wants": "which\x1b]0;x",
-                "answer_with": {"tool": "answer_question", "arguments": {"request_id": "q\x1b[0m"}},
-                "choices": {"answers": "text"},
-            }
-        ],
-        "activity": None,
-        "error": None,
-        "assistants": ["claude-code"],
-        "server": "far",
-    }
     shell = Shell(["opencode-mcp", "call"], True, 80)
-    for line in format_sessions({"sessions": [row], "problems": ["x\x1b[1m"]}, shell):
+    for line in format_sessions({"sessions": [ROW], "problems": ["x\x1b[1m"]}, shell):
         stdout_console().print(line)
     out = capsys.readouterr().out
     assert "\x1b" not in out
     assert "$1.24" in out
     assert "in /p on far, for claude-code" in out
+
+
+def test_a_narrow_terminal_shows_the_beginning_of_model_and_title() -> None:
+    """In columns, whatever the width of a character; ids and what waits are whole."""
+    row = {**ROW, "title": "修复解析器的测试" * 9, "model": "provider/" + "m" * 60}
+    [header, first, second, *_] = format_sessions({"sessions": [row, ROW], "problems": []}, Shell([], True, 70))
+    lines = [str(header), str(first), str(second)]
+    assert max(map(cell_len, lines)) <= 70
+    assert lines[1].count("…") == 2
+    assert cell_len(lines[1].partition("provider/")[0]) == cell_len(lines[0].partition("model")[0])
+    assert lines[2] == "  ses_1 in /p on far, for claude-code"

@@ -13,9 +13,9 @@ from datetime import datetime
 from typing import Any
 
 import anyio
+from rich.cells import cell_len, set_cell_size
 from rich.console import Group, RenderableType
 from rich.live import Live
-from rich.table import Table
 from rich.text import Text
 
 from opencode_mcp.cli.completion_scripts import PROGRAM
@@ -33,6 +33,9 @@ REFRESH_SECONDS = 2.0
 DEFAULT_LIMIT = 20
 MAX_LIMIT = 100
 NOTHING = "No sessions: no OpenCode runs, or it has none. `opencode-mcp call run_task prompt=…` starts one."
+COLUMNS = ("state", "age", "cost", "model", "title")
+MODEL = COLUMNS.index("model")
+GAP = "  "
 ERROR_STYLE = "red"
 STYLES = {**STATE_STYLES, **dict.fromkeys(OPEN_STATES, OPEN_STYLE), "idle": "dim", "unknown": "bold red"}
 
@@ -95,18 +98,38 @@ class SessionView:
 
 def format_sessions(data: Mapping[str, Any], shell: Shell) -> list[RenderableType]:
     """Return the table, how to answer what waits, and the problems."""
-    problems: list[RenderableType] = [Text(to_line(problem), ERROR_STYLE) for problem in data["problems"]]
-    if not data["sessions"]:
-        return problems or [Text(NOTHING)]
-    table = Table(box=None, pad_edge=False)
-    for name in ("state", "age"):
-        table.add_column(name, no_wrap=True)
-    table.add_column("cost", no_wrap=True, justify="right")
-    table.add_column("model", overflow="ellipsis", no_wrap=True, max_width=28)
-    table.add_column("session", overflow="fold")
-    for row in data["sessions"]:
-        table.add_row(*format_row(row))
-    return [table, *format_answers(data["sessions"], shell), *problems]
+    sessions: Sequence[Mapping[str, Any]] = data["sessions"]
+    problems = [Text(to_line(problem), ERROR_STYLE) for problem in data["problems"]]
+    if not sessions:
+        return [*problems] or [Text(NOTHING)]
+    cells = [[*map(to_line, session_cells(session))] for session in sessions]
+    widths = [max(map(cell_len, column)) for column in zip(COLUMNS, *cells, strict=True)]
+    # A long name of a model leaves the title half of the room.
+    widths[MODEL] = min(widths[MODEL], (shell.width - sum(widths[:MODEL])) // 2)
+    lines: list[RenderableType] = [Text(join_cells(COLUMNS, widths, shell.width), "bold")]
+    for session, row in zip(sessions, cells, strict=True):
+        line = Text(join_cells(row, widths, shell.width))
+        line.stylize(STYLES.get(session["state"], ""), 0, widths[0])
+        lines += [line, *describe_session(session)]
+    return [*lines, *format_answers(sessions, shell), *problems]
+
+
+def session_cells(session: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return the cells of a session, one for each of `COLUMNS`."""
+    age = format_age(datetime.fromisoformat(session["created"]).timestamp())
+    cost = f"${session['cost']:.2f}" if session["cost"] else ""
+    return session["state"], age, cost, session["model"] or "", session["title"]
+
+
+def join_cells(cells: Sequence[str], widths: Sequence[int], width: int) -> str:
+    """Return a line of the table; what is too long for its column ends with an ellipsis."""
+    line = GAP.join(fit(cell, size) for cell, size in zip(cells, widths, strict=True))
+    return fit(line.rstrip(), width) if cell_len(line) > width else line.rstrip()
+
+
+def fit(text: str, width: int) -> str:
+    """Return a text in exactly so many cells of a terminal."""
+    return set_cell_size(text, width) if cell_len(text) <= width else set_cell_size(text, max(0, width - 1)) + "…"
 
 
 def format_answers(rows: Sequence[Mapping[str, Any]], shell: Shell) -> Iterator[Text]:
@@ -117,26 +140,19 @@ def format_answers(rows: Sequence[Mapping[str, Any]], shell: Shell) -> Iterator[
         yield Text.assemble(("answer      ", "bold"), command)
 
 
-def format_row(row: Mapping[str, Any]) -> Iterator[Text]:
-    """Yield the cells of a session; one that is open has lines for where it works, and for what it waits."""
-    state = row["state"]
-    yield Text(state, STYLES.get(state, ""))
-    yield Text(format_age(datetime.fromisoformat(row["created"]).timestamp()))
-    yield Text(f"${row['cost']:.2f}" if row["cost"] else "")
-    yield Text(to_line(row["model"] or ""))
-    yield Text("\n").join(describe_session(row))
+def describe_session(session: Mapping[str, Any]) -> Iterator[Text]:
+    """Yield the lines below a session: where it works, what it does or waits for, and its error."""
+    server = f" on {session['server']}" if session["server"] else ""
+    assistants = f", for {', '.join(session['assistants'])}" if session["assistants"] else ""
+    yield indented(f"{session['id']} in {session['directory']}{server}{assistants}", "dim")
+    for request in session["pending"]:
+        yield indented(f"waits for {request['wants']}", OPEN_STYLE)
+    if session["activity"] and not session["pending"]:
+        yield indented(f"now {session['activity']}")
+    if session["error"]:
+        yield indented(session["error"], ERROR_STYLE)
 
 
-def describe_session(row: Mapping[str, Any]) -> Iterator[Text]:
-    """Yield the lines of a session."""
-    yield Text.assemble((row["id"], "bold"), f"  {to_line(row['title'])}")
-    if row["state"] in OPEN_STATES:
-        server = f" on {row['server']}" if row["server"] else ""
-        assistants = f", for {', '.join(row['assistants'])}" if row["assistants"] else ""
-        yield Text(to_line(f"in {row['directory']}{server}{assistants}"), "dim")
-    for request in row["pending"]:
-        yield Text(to_line(f"waits for {request['wants']}"), OPEN_STYLE)
-    if row["activity"] and not row["pending"]:
-        yield Text(to_line(f"now {row['activity']}"))
-    if row["error"]:
-        yield Text(to_line(row["error"]), ERROR_STYLE)
+def indented(text: str, style: str = "") -> Text:
+    """Return a line below that of a session."""
+    return Text(f"{GAP}{to_line(text)}", style)
