@@ -17,6 +17,7 @@ import pytest
 from opencode_mcp import __version__
 from opencode_mcp.opencode.process.install import cache_folder
 from opencode_mcp.settings import SETTINGS
+from opencode_mcp.skills import read_skills
 
 ROOT = Path(__file__).parent.parent
 MCPB = "@anthropic-ai/mcpb@2.1.2"
@@ -83,5 +84,6 @@ def test_the_manifest_is_valid_and_packs(mcpb: Path, tmp_path: Path) -> None:
         names = set(packed.namelist())
 
     assert {"manifest.json", "pyproject.toml", "opencode_mcp/__main__.py", "docs/icon.png"} <= names
+    assert {f"opencode_mcp/plugin/skills/{skill.name}/SKILL.md" for skill in read_skills()} <= names
     assert not [name for name in names if name.startswith(("tests/", ".venv/", ".git/"))]
     assert bundle.stat().st_size < 1_000_000
