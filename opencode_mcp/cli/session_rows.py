@@ -22,6 +22,7 @@ from opencode_mcp.opencode.concurrency import gather
 from opencode_mcp.opencode.models import Message, Session
 from opencode_mcp.opencode.process.cache import shared_folder
 from opencode_mcp.opencode.process.registration import Registration, parse_registration
+from opencode_mcp.opencode.process.service import find_service
 from opencode_mcp.opencode.process.shared_process import observe_shared
 from opencode_mcp.redaction import to_one_line
 from opencode_mcp.settings import Settings
@@ -92,8 +93,8 @@ class Sessions:
     problems: tuple[str, ...] = ()
 
 
-Version = tuple[str, float | None]
-"""A session's id, and when it was changed."""
+Version = tuple[str, float | None, float, int]
+"""A session's id, when it was changed, and its cost and tokens, which OpenCode adds up after that."""
 
 
 @dataclass
@@ -102,9 +103,7 @@ class SessionReader:
 
     settings: Settings
     limit: int
-    _ended: dict[tuple[str, float | None], SessionRow] = field(
-        default_factory=dict[tuple[str, float | None], SessionRow]
-    )
+    _ended: dict[Version, SessionRow] = field(default_factory=dict[Version, SessionRow])
 
     async def read(self) -> Sessions:
         """Read the newest sessions of all running OpenCodes; several may have the same data, so each is listed once."""
@@ -152,7 +151,7 @@ class SessionReader:
         self, source: Source, session: Session, is_running: bool, running_2: frozenset[str]
     ) -> SessionRow | None:
         """Read a session; None if it was deleted meanwhile."""
-        key = (session.id, session.time.updated)
+        key = (session.id, session.time.updated, session.cost, session.tokens.total)
         if not is_running and key in self._ended:
             return self._ended[key]
         row = make_row(session, source)
@@ -180,13 +179,15 @@ class Source:
 async def open_sources(settings: Settings, problems: list[str]) -> AsyncGenerator[list[Source]]:
     """Provide the OpenCodes of --url and --server, else those that run for this user's assistants.
 
-    A shared one that does not answer becomes one of the `problems`.
+    A shared one that does not answer becomes one of the `problems`, as does the background service of an OpenCode 2.
     """
     async with AsyncExitStack() as stack:
         if settings.urls:
             pool = await stack.enter_async_context(connect(settings, Catalog.from_snapshot()))
             yield [Source(client) for client in pool.with_options(retry_seconds=()).clients.values()]
             return
+        if settings.fixed_generation != 1 and (service := await find_service(settings.child_environ)) is not None:
+            problems.append(f"{service.describe()} is an OpenCode 2: this command reads sessions of OpenCode 1")
         sources: list[Source] = []
         for path in sorted(shared_folder(settings.environ).glob("*.json")):
             registration = parse_registration(path)

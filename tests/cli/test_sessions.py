@@ -18,8 +18,10 @@ from opencode_mcp.cli.result_text import Shell
 from opencode_mcp.exceptions import SettingsError
 from opencode_mcp.settings import Settings
 from tests.facts import facts
+from tests.opencode.process.test_service import info_route, register
 
 from .command_process import command_environ, run_command, run_in_terminal
+from .fake_http_server import fake_http_server
 
 pytestmark = pytest.mark.anyio
 
@@ -141,6 +143,23 @@ def test_without_an_opencode_nothing_is_started(
     assert json.loads(capsys.readouterr().out) == {"sessions": [], "problems": []}
     assert main(["sessions", "--limit", "0"]) == 2
     assert str(SettingsError("--limit takes a number from 1 to 100")) in capsys.readouterr().err
+
+
+def test_the_service_of_an_opencode_2_is_named(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Its sessions are not read, so it would be wrong to say that there are none."""
+    for name in ("XDG_CACHE_HOME", "XDG_CONFIG_HOME", "OPENCODE_MCP_URL", "OPENCODE_MCP_SERVERS"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    with fake_http_server(info_route()) as url:
+        monkeypatch.setenv("XDG_STATE_HOME", register(tmp_path, url)["XDG_STATE_HOME"])
+        assert main(["sessions"]) == 1
+        assert capsys.readouterr().out == (
+            f"OpenCode's background service at {url} (process 4242) is an OpenCode 2: this command reads sessions of "
+            "OpenCode 1\n"
+        )
+        assert main(["sessions", "--generation", "1"]) == 0
 
 
 def test_a_title_cannot_move_the_cursor(capsys: pytest.CaptureFixture[str]) -> None:
