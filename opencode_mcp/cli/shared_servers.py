@@ -28,7 +28,7 @@ from opencode_mcp.opencode.process.supervisor import descendants
 WORK_SECONDS = 5.0
 """How long OpenCode may take to say which sessions run; if it takes longer, all of them may."""
 STOP_SECONDS = 10.0
-KILL_SIGNAL = signal.SIGTERM if os.name == "nt" else signal.SIGKILL
+KILL_SIGNAL = getattr(signal, "SIGKILL", signal.SIGTERM)
 
 State = Literal["running", "unresponsive", "dead"]
 

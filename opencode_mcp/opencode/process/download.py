@@ -123,7 +123,8 @@ async def fetch_packages(
     archives, store = folder / "archives", folder / "npm"
     archives.mkdir()
     specs = [f"{entry.name}@{entry.version}" for entry in packages]
-    flags = ("--ignore-scripts", "--cache", str(store), "--pack-destination", str(archives))
+    # Relative to the folder that npm runs in: npm.cmd of Windows would read a `&` in a path as the end of a command.
+    flags = ("--ignore-scripts", "--cache", store.name, "--pack-destination", archives.name)
     async with background_task(partial(report_download_size, store, packages, report_progress)):
         completed = await run_supervised_process(
             (npm, "pack", *flags, *specs), environ, str(folder), INSTALL_SECONDS, pass_fds

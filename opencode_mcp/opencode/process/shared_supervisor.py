@@ -58,7 +58,7 @@ MAX_CONNECTIONS = 200
 """Below the limit of open files of macOS, 256."""
 OUTPUT_BYTES = 64_000
 """How much of the end of OpenCode's output a new bridge receives."""
-STOPPED_STATUS = 1 if os.name == "nt" else -signal.SIGKILL
+STOPPED_STATUS = -signal.SIGKILL if hasattr(signal, "SIGKILL") else 1
 
 
 class SharedSupervisor:

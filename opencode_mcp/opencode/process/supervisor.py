@@ -39,6 +39,11 @@ OUTPUT_SECONDS = 2.0
 KEEP_INPUT = "--keep-input"
 PR_SET_CHILD_SUBREAPER = 36
 PROCESS_QUERY_LIMITED_INFORMATION = 0x1000
+JOB_EXTENDED_LIMITS = 9
+JOB_KILL_ON_CLOSE = 0x2000
+JOBS: dict[int, int] = {}
+"""On Windows, the handle of the job of each command, by process id. They are closed when this process ends."""
+
 DETACHED = "OPENCODE_MCP_DETACHED"
 """Set for a process that `detach` has started."""
 
@@ -76,8 +81,8 @@ def main(command: list[str]) -> int:
 
 
 def spawn(command: list[str], temporary: str, stdin: int = subprocess.DEVNULL) -> subprocess.Popen[bytes]:
-    """Start the command in a session of its own, with a folder for its temporary files."""
-    return subprocess.Popen(
+    """Start the command in a session of its own, on Windows in a job, with a folder for its temporary files."""
+    child = subprocess.Popen(
         command,
         stdin=stdin,
         stdout=subprocess.PIPE,
@@ -86,6 +91,9 @@ def spawn(command: list[str], temporary: str, stdin: int = subprocess.DEVNULL) -
         start_new_session=True,
         creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0),
     )
+    if sys.platform == "win32" and (job := create_job(load_kernel(), int(child._handle))):  # what starts later is in it
+        JOBS[child.pid] = job
+    return child
 
 
 def report_start_failure(problem: str, error: OSError) -> int:
@@ -175,8 +183,13 @@ def kill_descendants(child: int) -> None:
 
 
 def kill(pid: int) -> None:
-    """Kill a process; on Windows, where /proc and process groups do not show them, with its descendants."""
-    if os.name == "nt":
+    """Kill a process; on Windows, where /proc and process groups do not show them, with its descendants.
+
+    taskkill finds those whose parents live, a job the others as well.
+    """
+    if pid in JOBS:
+        load_kernel().TerminateJobObject(ctypes.c_void_p(JOBS[pid]), 1)
+    elif os.name == "nt":
         subprocess.run(["taskkill", "/T", "/F", "/PID", str(pid)], capture_output=True, check=False)
     else:
         with suppress(OSError):  # it has ended
@@ -231,10 +244,48 @@ def process_start(pid: int) -> str:
     return subprocess.run(command, env=environ, capture_output=True, text=True, check=False).stdout.strip()
 
 
+class JobLimits(ctypes.Structure):
+    """JOBOBJECT_EXTENDED_LIMIT_INFORMATION of Windows."""
+
+    _fields_ = (
+        ("times", ctypes.c_int64 * 2),
+        ("flags", ctypes.c_uint32),
+        ("working_set", ctypes.c_size_t * 2),
+        ("active_processes", ctypes.c_uint32),
+        ("affinity", ctypes.c_size_t),
+        ("classes", ctypes.c_uint32 * 2),
+        ("io_counters", ctypes.c_uint64 * 6),
+        ("memory", ctypes.c_size_t * 4),
+    )
+
+
+def create_job(kernel: ctypes.CDLL, process: int) -> int | None:
+    """Put a process, by its handle, into a new job, and return the job's handle; None if Windows refuses.
+
+    All that the process starts from then on is in the job, and is killed when its only handle is closed: when this
+    process ends, however it does.
+    """
+    kernel.CreateJobObjectW.restype = ctypes.c_void_p
+    job: int | None = kernel.CreateJobObjectW(None, None)
+    if job is None:
+        return None
+    limits = JobLimits(flags=JOB_KILL_ON_CLOSE)
+    size, handle = ctypes.sizeof(limits), ctypes.c_void_p(job)
+    if kernel.SetInformationJobObject(handle, JOB_EXTENDED_LIMITS, ctypes.byref(limits), size):
+        if kernel.AssignProcessToJobObject(handle, ctypes.c_void_p(process)):
+            return job
+    kernel.CloseHandle(handle)
+    return None
+
+
+def load_kernel() -> ctypes.CDLL:
+    """Return kernel32 of Windows."""
+    return getattr(ctypes, "WinDLL")("kernel32")  # noqa: B009 - pyright knows it on Windows only
+
+
 def windows_process_start(pid: int) -> str:
     """Return the creation time of a running process in 100 ns, by GetProcessTimes."""
-    # pyright knows it on Windows only.
-    kernel = getattr(ctypes, "WinDLL")("kernel32")  # noqa: B009
+    kernel = load_kernel()
     kernel.OpenProcess.restype = ctypes.c_void_p
     handle = kernel.OpenProcess(PROCESS_QUERY_LIMITED_INFORMATION, False, pid)
     if not handle:
@@ -253,9 +304,10 @@ def adopt_orphans() -> None:
 
 
 def ignore_terminal_signals() -> None:
-    """Ignore Ctrl-C and a hang-up of the terminal, which reach this process as well: the bridge handles them."""
-    for number in {signal.SIGINT, getattr(signal, "SIGHUP", signal.SIGINT)}:
-        signal.signal(number, signal.SIG_IGN)
+    """Ignore Ctrl-C, Ctrl-Break and a hang-up of the terminal, which reach this process as well as the bridge."""
+    for name in ("SIGINT", "SIGHUP", "SIGBREAK"):
+        if (number := getattr(signal, name, None)) is not None:
+            signal.signal(number, signal.SIG_IGN)
 
 
 def detach() -> None:

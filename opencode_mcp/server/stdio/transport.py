@@ -7,10 +7,11 @@ a pipe (a terminal, a file), and on Windows.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import signal
-from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable, Generator
+from contextlib import asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING, Any
 
 import anyio
@@ -30,7 +31,10 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-STOP_SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
+STOP_SIGNALS = tuple(
+    getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGBREAK") if hasattr(signal, name)
+)
+"""SIGBREAK is what Windows sends a process for Ctrl-Break, and what its parent can send it."""
 
 
 async def serve_stdio(server: BridgeServer) -> None:
@@ -54,23 +58,41 @@ async def serve_until_signal(
     """Run `serve` until it returns, or until a signal arrives and `drain` returns; return the signal."""
     received: list[signal.Signals] = []
 
-    async def watch_signals(scope: anyio.CancelScope) -> None:
-        with anyio.open_signal_receiver(*STOP_SIGNALS) as signals:
-            async for signum in signals:
-                if received:  # a second signal cancels at once
-                    scope.cancel()
-                received.append(signum)
-                tasks.start_soon(drain_and_cancel, scope)
+    def handle(signum: signal.Signals) -> None:
+        if received:  # a second signal cancels at once
+            tasks.cancel_scope.cancel()
+        received.append(signum)
+        tasks.start_soon(drain_and_cancel)
 
-    async def drain_and_cancel(scope: anyio.CancelScope) -> None:
+    async def drain_and_cancel() -> None:
         await drain()
-        scope.cancel()
+        tasks.cancel_scope.cancel()
 
     async with anyio.create_task_group() as tasks:
-        tasks.start_soon(watch_signals, tasks.cancel_scope)
-        await serve()
+        with handle_signals(handle):
+            await serve()
         tasks.cancel_scope.cancel()
     return received[0] if received else None
+
+
+@contextmanager
+def handle_signals(handle: Callable[[signal.Signals], None]) -> Generator[None]:
+    """Call `handle` in the event loop for each of STOP_SIGNALS that arrives in the block.
+
+    Not with `anyio.open_signal_receiver`: the event loop of Windows has no `add_signal_handler`. But a signal wakes it
+    (`signal.set_wakeup_fd` in asyncio), and Python then runs the handler in the main thread.
+    """
+    loop = asyncio.get_running_loop()
+
+    def schedule(number: int, frame: object) -> None:
+        loop.call_soon_threadsafe(handle, signal.Signals(number))
+
+    previous = {number: signal.signal(number, schedule) for number in STOP_SIGNALS}
+    try:
+        yield
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
 
 
 @asynccontextmanager
