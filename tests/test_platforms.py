@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ast
 import asyncio
 import ctypes
+import re
 import signal
 import subprocess
 import sys
@@ -17,7 +19,9 @@ import pytest
 
 import opencode_mcp
 from opencode_mcp.opencode.process import supervisor
+from opencode_mcp.opencode.process.executable import which
 from opencode_mcp.server.stdio.transport import STOP_SIGNALS, serve_until_signal
+from opencode_mcp.settings.parsing import command_line, join_command
 
 PACKAGE = Path(opencode_mcp.__file__).parent
 POSIX_MODULES = ("crypt", "curses", "fcntl", "grp", "posix", "pty", "pwd", "resource", "syslog", "termios", "tty")
@@ -181,3 +185,77 @@ def module_name(path: Path) -> str:
     """Return the name of a module of the package."""
     parts = path.relative_to(PACKAGE.parent).with_suffix("").parts
     return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+TEXT_MODE = re.compile(r"[rwax+t]+")
+
+
+def test_text_is_read_and_written_in_a_named_encoding() -> None:
+    """The default one is that of the locale: on Windows not UTF-8, and strict."""
+    bad = [
+        f"{path.relative_to(PACKAGE).as_posix()}:{node.lineno}"
+        for path in sorted(PACKAGE.glob("**/*.py"))
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Call) and is_text_of_the_locale(node)
+    ]
+
+    assert bad == []
+
+
+def is_text_of_the_locale(call: ast.Call) -> bool:
+    """Whether a call opens a file or runs a program as text, without an encoding."""
+    name = getattr(call.func, "attr", getattr(call.func, "id", ""))
+    options = {keyword.arg: ast.unparse(keyword.value) for keyword in call.keywords}
+    modes = [argument.value for argument in call.args if isinstance(argument, ast.Constant)]
+    is_text = (
+        name in {"read_text", "write_text"}
+        or options.get("text") == "True"
+        or (name in {"open", "fdopen", "NamedTemporaryFile"} and is_text_mode(name, modes, call))
+    )
+    return is_text and "encoding" not in options
+
+
+def is_text_mode(name: str, modes: list[Any], call: ast.Call) -> bool:
+    """Whether a mode is one of text; `os.open` has flags, and a temporary file is binary unless it says otherwise."""
+    if isinstance(call.func, ast.Attribute) and ast.unparse(call.func.value) in {"os", "tarfile", "anyio"}:
+        return False
+    texts = [mode for mode in modes if isinstance(mode, str) and TEXT_MODE.fullmatch(mode)]
+    return bool(texts) or (name == "open" and not any(isinstance(mode, str) for mode in modes))
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (r"C:\Users\me\opencode.cmd serve", (r"C:\Users\me\opencode.cmd", "serve")),
+        (r'"C:\Program Files\opencode\opencode.exe" --x', (r"C:\Program Files\opencode\opencode.exe", "--x")),
+        (r'C:\Program" "Files\opencode.exe', (r"C:\Program Files\opencode.exe",)),
+        (r"\\server\share\it's.exe", (r"\\server\share\it's.exe",)),
+        ('wsl.exe "" opencode', ("wsl.exe", "", "opencode")),
+    ],
+)
+def test_a_command_line_of_windows_is_split_at_spaces(text: str, words: tuple[str, ...]) -> None:
+    """A backslash is a part of a path, and quotation marks hold a path together; writing the words gives them again."""
+    assert command_line(text, windows=True) == words
+    assert command_line(join_command(words, windows=True), windows=True) == words
+
+
+def test_a_command_line_of_posix_is_split_as_its_shells_do() -> None:
+    """And a missing quotation mark is an error on both."""
+    words = ("/opt/a b/opencode", "it's", "")
+
+    assert command_line(join_command(words, windows=False), windows=False) == words
+    for windows in (False, True):
+        with pytest.raises(ValueError, match="No closing quotation"):
+            command_line('"opencode', windows)
+
+
+def test_a_program_of_windows_is_found_by_its_extension(tmp_path: Path) -> None:
+    """npm writes `npm`, a script of a Unix shell, beside `npm.cmd`; the order is that of PATHEXT."""
+    for name in ("npm", "npm.cmd", "node.exe", "node.cmd"):
+        (tmp_path / name).touch(mode=0o755)
+    environ = {"PATH": str(tmp_path), "PATHEXT": ".exe;.cmd"}
+
+    assert which("npm", environ, windows=True) == str(tmp_path / "npm.cmd")
+    assert which("node", environ, windows=True) == str(tmp_path / "node.exe")
+    assert which("node.cmd", environ, windows=True) == str(tmp_path / "node.cmd")
+    assert which("npm", environ, windows=False) == str(tmp_path / "npm")

@@ -182,7 +182,7 @@ def resident_megabytes(registration: Registration) -> int:
     pids = {registration.pid, registration.opencode_pid, *descendants(registration.pid)}
     command = ["ps", "-o", "rss=", "-p", ",".join(map(str, pids))]
     try:
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        done = subprocess.run(command, capture_output=True, encoding="utf-8", errors="replace", check=False)
     except OSError:  # no `ps`, as on Windows
         return 0
     return round(sum(map(int, done.stdout.split())) / 1024)

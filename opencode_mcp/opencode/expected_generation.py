@@ -100,7 +100,9 @@ def note_seen_generation(cache: Path, name: str, number: int) -> None:
     kept = [*((other, seen[other]) for other in seen if other != name), (name, number)][-MAX_SEEN:]
     try:
         cache.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile("w", dir=cache, prefix="generations-", delete=False) as temporary:
+        with tempfile.NamedTemporaryFile(
+            "w", dir=cache, prefix="generations-", delete=False, encoding="utf-8"
+        ) as temporary:
             json.dump(dict(kept), temporary)
         os.replace(temporary.name, file)
     except OSError as error:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -20,6 +19,7 @@ from .parsing import (
     dollars,
     format_servers,
     http_url,
+    join_command,
     linger_seconds,
     names,
     one_of,
@@ -109,7 +109,7 @@ class Options:
         "OPENCODE_MCP_COMMAND",
         "command that runs OpenCode (default: opencode on PATH, else a copy from npm)",
         parse=command_line,
-        format=shlex.join if os.name != "nt" else " ".join,
+        format=join_command,
     )
     no_share: bool = option(
         False,

@@ -10,7 +10,7 @@ import math
 import os
 import re
 import shlex
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Literal, NamedTuple
 from urllib.parse import SplitResult, urlsplit
@@ -92,12 +92,30 @@ def directories(text: str) -> tuple[str, ...]:
     return tuple(directory for directory in text.split(os.pathsep) if directory)
 
 
-def command_line(text: str) -> tuple[str, ...]:
-    """Split a command line as the system's shell does."""
+def command_line(text: str, windows: bool = os.name == "nt") -> tuple[str, ...]:
+    """Split a command line as the system's shell does: on Windows a backslash is a part of a path."""
     try:
-        return tuple(shlex.split(text, posix=os.name != "nt"))
+        return tuple(split_windows(text) if windows else shlex.split(text))
     except ValueError as error:
         raise ValueError(f"{text!r} is not a command line: {error}") from error
+
+
+def split_windows(text: str) -> Iterator[str]:
+    """Yield the words of a command line of Windows, without the quotation marks around spaces.
+
+    Raises:
+        ValueError: a quotation mark is missing.
+    """
+    if text.count('"') % 2:
+        raise ValueError("No closing quotation")
+    yield from (word.replace('"', "") for word in re.findall(r'(?:"[^"]*"|[^"\s])+', text))
+
+
+def join_command(words: Iterable[str], windows: bool = os.name == "nt") -> str:
+    """Return the command line that `command_line` splits into words."""
+    if not windows:
+        return shlex.join(words)
+    return " ".join(f'"{word}"' if not word or re.search(r"\s", word) else word for word in words)
 
 
 def document(text: str) -> Path | Literal["bundled", "live"]:

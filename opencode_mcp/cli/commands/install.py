@@ -18,6 +18,7 @@ from opencode_mcp.cli.clients.edit import FORMATS
 from opencode_mcp.cli.clients.entry import check_names, make_launch, make_remote, server_command
 from opencode_mcp.cli.clients.known_clients import TOKEN_VARIABLE
 from opencode_mcp.cli.clients.skill_folders import SKILL_FOLDERS, plan_skills
+from opencode_mcp.cli.output import print_lines
 from opencode_mcp.connect import expected_generation
 from opencode_mcp.exceptions import SettingsError
 from opencode_mcp.settings import Settings
@@ -208,4 +209,4 @@ def remarks(client: Client, settings: Settings, options: argparse.Namespace) -> 
 
 def print_line(text: str) -> None:
     """Print to stdout."""
-    print(text)  # noqa: T201 - the answer
+    print_lines([text])

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 import anyio
 
-from opencode_mcp.cli.output import format_age, ignore_broken_pipe, print_json, printable
+from opencode_mcp.cli.output import format_age, print_json, print_lines, printable
 from opencode_mcp.cli.shared_servers import Assistant, SharedServer, read_shared_servers
 from opencode_mcp.exceptions import SettingsError
 from opencode_mcp.settings import Settings
@@ -35,9 +35,8 @@ def run(settings: Settings, options: argparse.Namespace) -> int:
     if options.json:
         print_json({"servers": [server.as_data() for server in servers]})
     else:
-        lines = [line for server in servers for line in format_server(server)]
-        with ignore_broken_pipe():
-            print(printable("\n".join(lines) or "No shared OpenCode runs."))  # noqa: T201
+        lines = [printable(line) for server in servers for line in format_server(server)]
+        print_lines(lines or ["No shared OpenCode runs."])
     return 1 if options.stop and not all(server.is_stopped for server in servers) else 0
 
 

@@ -67,7 +67,7 @@ class Package:
 
 def load_lockfile() -> dict[str, Package]:
     """Return every package of the lockfile by its name."""
-    text = resources.files(__package__ or __name__).joinpath("managed.json").read_text()
+    text = resources.files(__package__ or __name__).joinpath("managed.json").read_text(encoding="utf-8")
     packages: dict[str, dict[str, Any]] = json.loads(text)["packages"]
     return {name: Package(name, **entry) for name, entry in packages.items()}
 

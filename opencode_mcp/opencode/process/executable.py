@@ -150,7 +150,9 @@ def save_version(versions_file: Path, key: str, entry: dict[str, Any]) -> None:
     }
     try:
         versions_file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile("w", dir=versions_file.parent, prefix="versions-", delete=False) as file:
+        with tempfile.NamedTemporaryFile(
+            "w", dir=versions_file.parent, prefix="versions-", delete=False, encoding="utf-8"
+        ) as file:
             json.dump({**existing, key: entry}, file)
         os.replace(file.name, versions_file)
     except OSError as error:

@@ -103,7 +103,7 @@ def listening_socket_inodes(port: int) -> set[str]:
     inodes = set[str]()
     for name in ("tcp", "tcp6"):
         with suppress(OSError):  # a machine without IPv6
-            for line in (PROC / "net" / name).read_text().splitlines()[1:]:
+            for line in (PROC / "net" / name).read_text(encoding="utf-8", errors="replace").splitlines()[1:]:
                 fields = line.split()
                 if fields[3] == LISTEN_STATE and int(fields[1].rpartition(":")[2], 16) == port:
                     inodes.add(fields[9])
@@ -139,8 +139,9 @@ def open_databases(pid: int, files: dict[str, int]) -> set[FileId]:
 def read_process(pid: int) -> SharingProcess | None:
     """Read a process's name and start; None when it has ended, or is a zombie."""
     try:
-        name, _, stat_fields = (PROC / str(pid) / "stat").read_text(errors="replace").partition("(")[2].rpartition(")")
-        uptime = float((PROC / "uptime").read_text().split()[0])
+        text = (PROC / str(pid) / "stat").read_text(encoding="utf-8", errors="replace")
+        name, _, stat_fields = text.partition("(")[2].rpartition(")")
+        uptime = float((PROC / "uptime").read_text(encoding="ascii").split()[0])
     except OSError:
         return None
     fields = stat_fields.split()

@@ -193,7 +193,7 @@ def namespaces() -> list[str]:
     """
     seen: list[str] = []
     with suppress(OSError):  # not Linux, or without /proc
-        seen.append(BOOT_ID.read_text())
+        seen.append(BOOT_ID.read_text(encoding="ascii"))
         seen += [os.readlink(f"/proc/self/ns/{name}") for name in ("mnt", "net", "pid", "user")]
     return seen
 

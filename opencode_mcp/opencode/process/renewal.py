@@ -91,7 +91,9 @@ def list_commands() -> list[str] | None:
     if os.name == "nt":
         return []
     try:
-        done = subprocess.run(["ps", "-A", "-ww", "-o", "args="], capture_output=True, text=True, check=False)
+        done = subprocess.run(
+            ["ps", "-A", "-ww", "-o", "args="], capture_output=True, encoding="utf-8", errors="replace", check=False
+        )
     except OSError:
         return None
     return None if done.returncode else done.stdout.splitlines()

@@ -214,7 +214,9 @@ def list_processes() -> list[tuple[int, int]]:
     if os.name == "nt":
         return []
     if not Path("/proc/self/stat").exists():
-        output = subprocess.run(["ps", "-axo", "pid=,ppid=,stat="], capture_output=True, text=True, check=True)
+        output = subprocess.run(
+            ["ps", "-axo", "pid=,ppid=,stat="], capture_output=True, encoding="utf-8", errors="replace", check=True
+        )
         rows = [line.split() for line in output.stdout.splitlines()]
         return [(int(pid), int(parent)) for pid, parent, state in rows if not state.startswith("Z")]
     found: list[tuple[int, int]] = []
@@ -241,7 +243,9 @@ def process_start(pid: int) -> str:
             return ""
     environ = {**os.environ, "LC_ALL": "C", "TZ": "UTC"}
     command = ["ps", "-o", "lstart=", "-p", str(pid)]
-    return subprocess.run(command, env=environ, capture_output=True, text=True, check=False).stdout.strip()
+    return subprocess.run(
+        command, env=environ, capture_output=True, encoding="utf-8", errors="replace", check=False
+    ).stdout.strip()
 
 
 class JobLimits(ctypes.Structure):
