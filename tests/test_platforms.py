@@ -134,7 +134,7 @@ def test_a_command_runs_without_a_job_where_windows_refuses_one(refused: str) ->
 
 def test_the_supervisor_ignores_the_signals_of_the_terminal() -> None:
     """Ctrl-Break is one on Windows; a name that a platform lacks is skipped."""
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGHUP)}
+    before = {number: signal.getsignal(number) for number in STOP_SIGNALS if number != signal.SIGTERM}
     try:
         supervisor.ignore_terminal_signals()
         assert {signal.getsignal(number) for number in before} == {signal.SIG_IGN}
