@@ -17,9 +17,10 @@ from urllib.parse import quote
 
 from opencode_mcp.catalog import Catalog
 from opencode_mcp.cli.clients import CLIENTS, Client, Launch, Machine, Remote
+from opencode_mcp.cli.clients.client import TOKEN_VARIABLE
 from opencode_mcp.cli.clients.edit import FORMATS
 from opencode_mcp.cli.clients.entry import client_url, setting_flags
-from opencode_mcp.cli.clients.known_clients import TOKEN_VARIABLE
+from opencode_mcp.cli.clients.known_clients import COMMON_CLIENTS
 from opencode_mcp.settings import SETTINGS, Settings
 from opencode_mcp.tasks import TASK_TOOLS
 from opencode_mcp.tools.gateway import GATEWAY_TOOLS
@@ -35,8 +36,8 @@ MACHINES = {
 
 
 def install() -> str:
-    """Return the install buttons, and a collapsed section for each client; the page begins with Claude Code."""
-    others = [client for client in CLIENTS.values() if client.name != "claude-code"]
+    """Return the install buttons, and a section for each common client; the page begins with Claude Code."""
+    others = [client for client in COMMON_CLIENTS.values() if client.name != "claude-code"]
     return f"{buttons()}\n\n" + "\n".join(map(collapsed, others))
 
 
@@ -80,7 +81,8 @@ def paths(client: Client) -> str:
     files = {system: str(client.user(machine)[0]) for system, machine in MACHINES.items()}
     elsewhere = [f"{system} `{file}`" for system, file in files.items() if file.replace("\\", "/") != files[""]]
     project = [f"in a project `{client.project[0]}`"] if client.project else []
-    return ", ".join([f"`{files['']}`", *elsewhere, *project])
+    read = f" (format: {client.source}, November 2026)" if client.source else ""
+    return ", ".join([f"`{files['']}`", *elsewhere, *project]) + read
 
 
 def stdio_entry(client: Client) -> str:

@@ -13,7 +13,7 @@ import pytest
 from opencode_mcp import __main__ as program
 from opencode_mcp import __version__
 from opencode_mcp.cli import main
-from opencode_mcp.cli.clients import CLIENTS
+from opencode_mcp.cli.clients import CLIENTS, PRINTED_CLIENTS
 from opencode_mcp.cli.document_option import load_document
 from opencode_mcp.cli.main import COMMANDS
 from opencode_mcp.openapi.document import Document
@@ -110,7 +110,8 @@ def test_wrong_usage_exits_with_2_and_names_the_flag(
         (["--log-level"], "--log-level: expected one argument"),
         (["http", "--port", "many"], "--port: invalid int value: 'many'"),
         (["install", "claude"], "no client 'claude'; did you mean claude-code, claude-desktop?"),
-        (["install"], f"missing CLIENT: {', '.join(CLIENTS)}"),
+        (["install"], f"missing CLIENT: {', '.join([*CLIENTS, *PRINTED_CLIENTS])}"),
+        (["uninstall"], f"missing CLIENT: {', '.join(CLIENTS)}"),
         (["tools", "--jsn"], "unknown option --jsn; did you mean --json?"),
         (["doctor", "now"], "unexpected argument 'now'"),
         (["call"], "missing NAME: tool to call; `opencode-mcp tools` lists them"),

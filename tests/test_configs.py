@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from opencode_mcp.cli.clients import CLIENTS, Client, Launch, Remote
+from opencode_mcp.cli.clients.client import TOKEN_VARIABLE
 from opencode_mcp.cli.clients.entry import client_url, setting_flags
-from opencode_mcp.cli.clients.known_clients import TOKEN_VARIABLE
 from opencode_mcp.settings import Settings
 
 CONFIGS = Path(__file__).parents[1] / "examples" / "configs"

@@ -16,6 +16,7 @@ import pytest
 from opencode_mcp.catalog import Catalog
 from opencode_mcp.cli import main
 from opencode_mcp.cli.clients import CLIENTS
+from opencode_mcp.cli.clients.known_clients import COMMON_CLIENTS
 from opencode_mcp.cli.main import COMMANDS
 from opencode_mcp.openapi import SNAPSHOT_VERSION
 from opencode_mcp.opencode.process.registration import VOLATILE_PREFIXES, VOLATILE_VARIABLES
@@ -109,11 +110,11 @@ def test_the_readme_installs_from_a_clone_until_there_is_a_release() -> None:
     assert "`claude mcp add opencode -- uvx opencode-mcp`" in README
 
 
-def test_the_readme_has_a_section_for_each_other_client() -> None:
+def test_the_readme_has_a_section_for_each_other_common_client() -> None:
     """A collapsed one, with the entry of the published package."""
     summaries: list[str] = re.findall(r"<details><summary><b>([^<]+)</b>", README)
 
-    assert summaries == [client.title for client in CLIENTS.values() if client.name != "claude-code"]
+    assert summaries == [client.title for client in COMMON_CLIENTS.values() if client.name != "claude-code"]
     assert README.count('"opencode-mcp", "--toolsets", "essential"]') == len(summaries)
 
 

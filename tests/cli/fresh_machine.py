@@ -28,6 +28,16 @@ USER_FILES = {
     "windsurf": ".codeium/windsurf/mcp_config.json",
     "zed": ".config/zed/settings.json",
     "opencode": ".config/opencode/opencode.json",
+    "copilot": ".copilot/mcp-config.json",
+    "qwen": ".qwen/settings.json",
+    "cline": ".cline/data/settings/cline_mcp_settings.json",
+    "continue": ".continue/mcpServers/opencode-mcp.json",
+    "kiro": ".kiro/settings/mcp.json",
+    "amp": ".config/amp/settings.json",
+    "junie": ".junie/mcp/mcp.json",
+    "kilo": ".config/kilo/kilo.json",
+    "warp": ".warp/.mcp.json",
+    "visual-studio": ".mcp.json",
 }
 PROJECT_FILES = {
     "claude-code": ".mcp.json",
@@ -37,7 +47,17 @@ PROJECT_FILES = {
     "gemini": ".gemini/settings.json",
     "zed": ".zed/settings.json",
     "opencode": "opencode.json",
+    "copilot": ".github/mcp.json",
+    "qwen": ".qwen/settings.json",
+    "continue": ".continue/mcpServers/opencode-mcp.json",
+    "kiro": ".kiro/settings/mcp.json",
+    "amp": ".amp/settings.json",
+    "junie": ".junie/mcp/mcp.json",
+    "kilo": "kilo.json",
+    "warp": ".warp/.mcp.json",
+    "visual-studio": ".mcp.json",
 }
+COMMAND: dict[str, Any] = {"command": PROGRAM[0], "args": ESSENTIAL_ARGUMENTS}
 STDIO_ENTRIES: dict[str, dict[str, Any]] = {
     "claude-code": {"mcpServers": {"opencode": {"type": "stdio", "command": PROGRAM[0], "args": PROGRAM[1:]}}},
     "claude-desktop": {"mcpServers": {"opencode": {"command": PROGRAM[0], "args": ESSENTIAL_ARGUMENTS}}},
@@ -59,6 +79,25 @@ STDIO_ENTRIES: dict[str, dict[str, Any]] = {
             }
         }
     },
+    "copilot": {"mcpServers": {"opencode": {"type": "local", **COMMAND, "tools": ["*"], "timeout": 3_600_000}}},
+    "qwen": {"mcpServers": {"opencode": {**COMMAND, "timeout": 3_600_000}}},
+    "cline": {"mcpServers": {"opencode": {**COMMAND, "timeout": 3600}}},
+    "continue": {"mcpServers": {"opencode": {"type": "stdio", **COMMAND}}},
+    "kiro": {"mcpServers": {"opencode": COMMAND}},
+    "amp": {"amp.mcpServers": {"opencode": COMMAND}},
+    "junie": {"mcpServers": {"opencode": COMMAND}},
+    "kilo": {
+        "mcp": {
+            "opencode": {
+                "type": "local",
+                "command": [PROGRAM[0], *ESSENTIAL_ARGUMENTS],
+                "enabled": True,
+                "timeout": 30_000,
+            }
+        }
+    },
+    "warp": {"mcpServers": {"opencode": COMMAND}},
+    "visual-studio": {"servers": {"opencode": {"type": "stdio", **COMMAND}}},
 }
 PLAIN_TOKEN = "the token in clear"
 
@@ -69,6 +108,9 @@ def bearer(token: str) -> dict[str, Any]:
 
 
 TOKEN_BY_NAME = bearer("${env:OPENCODE_MCP_TOKEN}")
+TOKEN_BY_VARIABLE = bearer("${OPENCODE_MCP_TOKEN}")
+CLEAR = bearer(PLAIN_TOKEN)
+COPILOT = {"tools": ["*"], "timeout": 3_600_000, **TOKEN_BY_VARIABLE}
 CODEX = {"tool_timeout_sec": 3600, "bearer_token_env_var": "OPENCODE_MCP_TOKEN"}
 GEMINI = {"timeout": 3_600_000, **bearer("$OPENCODE_MCP_TOKEN")}
 OPENCODE = {"enabled": True, "oauth": False, "timeout": 30_000, **bearer("{env:OPENCODE_MCP_TOKEN}")}
@@ -81,6 +123,15 @@ HTTP_ENTRIES: dict[str, dict[str, Any]] = {
     "windsurf": {"mcpServers": {"opencode": {"serverUrl": TOOLSET_URL, **TOKEN_BY_NAME}}},
     "zed": {"context_servers": {"opencode": {"url": TOOLSET_URL, **bearer(PLAIN_TOKEN)}}},
     "opencode": {"mcp": {"opencode": {"type": "remote", "url": TOOLSET_URL, **OPENCODE}}},
+    "copilot": {"mcpServers": {"opencode": {"type": "http", "url": TOOLSET_URL, **COPILOT}}},
+    "qwen": {"mcpServers": {"opencode": {"httpUrl": TOOLSET_URL, **GEMINI}}},
+    "cline": {"mcpServers": {"opencode": {"type": "streamableHttp", "url": TOOLSET_URL, "timeout": 3600, **CLEAR}}},
+    "continue": {"mcpServers": {"opencode": {"type": "http", "url": TOOLSET_URL, **TOKEN_BY_VARIABLE}}},
+    "kiro": {"mcpServers": {"opencode": {"url": TOOLSET_URL, **TOKEN_BY_VARIABLE}}},
+    "amp": {"amp.mcpServers": {"opencode": {"url": TOOLSET_URL, **TOKEN_BY_VARIABLE}}},
+    "kilo": {"mcp": {"opencode": {"type": "remote", "url": TOOLSET_URL, **OPENCODE}}},
+    "warp": {"mcpServers": {"opencode": {"url": TOOLSET_URL, **CLEAR}}},
+    "visual-studio": {"servers": {"opencode": {"type": "http", "url": TOOLSET_URL, **CLEAR}}},
 }
 JSON_BEFORE = """\
 // mine

@@ -171,6 +171,16 @@ ROAMING = "AppData/Roaming"
         ("windsurf", *[".codeium/windsurf/mcp_config.json"] * 3),
         ("zed", ".config/zed/{}", ".config/zed/{}", f"{ROAMING}/Zed/{{}}"),
         ("opencode", *[".config/opencode/opencode.json"] * 3),
+        ("copilot", *[".copilot/mcp-config.json"] * 3),
+        ("qwen", *[".qwen/settings.json"] * 3),
+        ("cline", *[".cline/data/settings/cline_mcp_settings.json"] * 3),
+        ("continue", *[".continue/mcpServers/opencode-mcp.json"] * 3),
+        ("kiro", *[".kiro/settings/mcp.json"] * 3),
+        ("amp", *[".config/amp/settings.json"] * 3),
+        ("junie", *[".junie/mcp/mcp.json"] * 3),
+        ("kilo", *[".config/kilo/kilo.json"] * 3),
+        ("warp", *[".warp/.mcp.json"] * 3),
+        ("visual-studio", *[".mcp.json"] * 3),
     ],
 )
 def test_each_platform_has_its_file_locations(name: str, linux: str, mac: str, windows: str) -> None:
@@ -188,6 +198,8 @@ def test_each_platform_has_its_file_locations(name: str, linux: str, mac: str, w
         ("zed", MAC, {"XDG_CONFIG_HOME": "/etc/me"}, PurePosixPath("/Users/me/.config/zed/settings.json")),
         ("opencode", MAC, {"XDG_CONFIG_HOME": "/etc/me"}, PurePosixPath("/etc/me/opencode/opencode.json")),
         ("codex", LINUX, {"CODEX_HOME": "/codex"}, PurePosixPath("/codex/config.toml")),
+        ("copilot", LINUX, {"COPILOT_HOME": "/copilot"}, PurePosixPath("/copilot/mcp-config.json")),
+        ("cline", LINUX, {"CLINE_MCP_SETTINGS_PATH": "/cline.json"}, PurePosixPath("/cline.json")),
         ("claude-code", LINUX, {"CLAUDE_CONFIG_DIR": "/claude"}, PurePosixPath("/claude/.claude.json")),
     ],
 )

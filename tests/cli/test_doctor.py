@@ -389,25 +389,27 @@ def test_only_clients_that_are_installed_or_registered_are_listed(tmp_path: Path
 def test_a_plugin_is_a_registration(tmp_path: Path) -> None:
     """Beside an entry it is one too many. One that is disabled is none, and so is one in a file of another form."""
     claude, codex = tmp_path / ".claude" / "plugins" / "installed_plugins.json", tmp_path / ".codex" / "config.toml"
-    extension = tmp_path / ".gemini" / "extensions" / "opencode-mcp"
-    for folder in (claude.parent, codex.parent, extension):
+    extension, copilot = tmp_path / ".gemini" / "extensions" / "opencode-mcp", tmp_path / ".copilot" / "settings.json"
+    for folder in (claude.parent, codex.parent, extension, copilot.parent):
         folder.mkdir(parents=True)
     claude.write_text('{"version": 2, "plugins": {"opencode-mcp@fork": [{"scope": "user"}], "other@fork": []}}')
     codex.write_text('[plugins."opencode-mcp@fork"]\nenabled = true\n')
+    copilot.write_text('{"enabledPlugins": {"other@fork": false, "opencode-mcp@fork": true}}')
     (tmp_path / ".gemini" / "settings.json").write_text('{"mcpServers": {"opencode": {"command": "sh"}}}')
 
     def states() -> dict[str, list[str]]:
         results = [*check_registrations(Settings.load({}, {"HOME": str(tmp_path), "PATH": "/bin"}))]
         return {
             client: [result.state for result in results if result.check == f"client {client}"]
-            for client in ("claude-code", "codex", "gemini")
+            for client in ("claude-code", "codex", "gemini", "copilot")
         }
 
-    assert states() == {"claude-code": ["ok"], "codex": ["ok"], "gemini": ["ok", "warning"]}
+    assert states() == {"claude-code": ["ok"], "codex": ["ok"], "gemini": ["ok", "warning"], "copilot": ["ok"]}
     claude.write_text('["opencode-mcp@fork"]')
     codex.write_text('[plugins."opencode-mcp@fork"]\nenabled = false\n')
+    copilot.write_text('{"enabledPlugins": {"opencode-mcp@fork": false}}')
     extension.rmdir()
-    assert states() == {"claude-code": [], "codex": ["skipped"], "gemini": ["ok"]}
+    assert states() == {"claude-code": [], "codex": ["skipped"], "gemini": ["ok"], "copilot": ["skipped"]}
 
 
 def test_without_other_clients_no_line_names_them(tmp_path: Path) -> None:

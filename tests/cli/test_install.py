@@ -40,8 +40,8 @@ every_case = pytest.mark.parametrize(("name", "scope", "transport"), list(cases(
 
 
 def install_flags(scope: str, transport: str = "stdio", name: str = "") -> list[str]:
-    """The flags for a scope and a transport; Zed cannot name a variable."""
-    remote = ["--http", URL, *(["--with-password"] if name == "zed" else [])]
+    """The flags for a scope and a transport; some clients cannot name a variable."""
+    remote = ["--http", URL, *(["--with-password"] if name and not CLIENTS[name].variable else [])]
     return [*(["--project"] if scope == "project" else []), *(remote if transport == "http" else [])]
 
 
@@ -167,6 +167,17 @@ def test_install_with_other_flags_replaces_only_its_entry(machine: FreshMachine,
     } or (entry == {"mine": True, **HTTP_ENTRIES[name][client.container]["opencode"]})
     machine.run("uninstall", name)
     assert list(machine.files().values()) == [before]
+
+
+def test_a_choice_of_tools_is_not_widened(machine: FreshMachine) -> None:
+    """Copilot CLI calls the tools that the entry lists: a second install keeps the user's list."""
+    machine.run("install", "copilot")
+    file = client_file(machine, "copilot", "user")
+    file.write_text(file.read_text().replace('"*"', '"run_task"'))
+    machine.run("install", "copilot", "--read-only")
+
+    entry = read_client_file(file)["mcpServers"]["opencode"]
+    assert (entry["tools"], "--read-only" in entry["args"]) == (["run_task"], True)
 
 
 @pytest.mark.usefixtures("spawns")

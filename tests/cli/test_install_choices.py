@@ -5,10 +5,13 @@ from __future__ import annotations
 import json
 import stat
 import tomllib
+from collections.abc import Mapping
+from typing import Any
 
 import pytest
 
-from opencode_mcp.cli.clients import CLIENTS
+from opencode_mcp.cli.clients import CLIENTS, PRINTED_CLIENTS
+from opencode_mcp.cli.clients.more_clients import MORE_CLIENTS
 from opencode_mcp.tools.selection import ESSENTIAL_TOOLS
 
 from .fresh_machine import (
@@ -36,13 +39,19 @@ def test_settings_become_arguments_and_credentials_names(
         "gemini": "$OPENCODE_SERVER_PASSWORD",
         "windsurf": "${env:OPENCODE_SERVER_PASSWORD}",
         "opencode": "{env:OPENCODE_SERVER_PASSWORD}",
+        "copilot": "${OPENCODE_SERVER_PASSWORD}",
+        "qwen": "$OPENCODE_SERVER_PASSWORD",
+        "continue": "${OPENCODE_SERVER_PASSWORD}",
+        "kiro": "${OPENCODE_SERVER_PASSWORD}",
+        "amp": "${OPENCODE_SERVER_PASSWORD}",
+        "kilo": "{env:OPENCODE_SERVER_PASSWORD}",
     }
     for name in CLIENTS:
         said = machine.run("install", name, *settings)
         text = client_file(machine, name, "user").read_text()
         entry = read_client_file(client_file(machine, name, "user"))[CLIENTS[name].container]["opencode"]
         environment = entry.get("env", entry.get("environment", {}))
-        command = entry["command"] if name == "opencode" else [entry["command"], *entry["args"]]
+        command = entry["command"] if name in {"opencode", "kilo"} else [entry["command"], *entry["args"]]
 
         assert command == [*PROGRAM, *settings[:2], "--directory", "/elsewhere", "--toolsets", "tasks", "--read-only"]
         assert "s3cret" not in text
@@ -101,6 +110,9 @@ def test_several_servers_are_written_to_the_entry(machine: FreshMachine, monkeyp
     ("arguments", "said"),
     [
         pytest.param(["claude-desktop", "--http", URL], "Connectors", id="no-url"),
+        pytest.param(["junie", "--http", URL], "use stdio", id="commands-only"),
+        pytest.param(["goose"], "by hand, in config.yaml", id="no-file"),
+        pytest.param(["other", "--print", "--name", "a b"], "letters, digits", id="no-name-by-hand"),
         pytest.param(["claude-desktop", "--project"], "one file for all projects", id="no-project"),
         pytest.param(["zed", "--env", "X"], "cannot pass a variable", id="no-variables"),
         pytest.param(["cursor", "--name", "a b"], "letters, digits", id="no-name"),
@@ -134,6 +146,48 @@ def test_print_shows_only_the_entry(machine: FreshMachine) -> None:
     assert json.loads(machine.run("install", "vscode", "--print")) == STDIO_ENTRIES["vscode"]
     assert tomllib.loads(machine.run("install", "codex", "--print")) == STDIO_ENTRIES["codex"]
     assert machine.files() == {}
+
+
+COMMAND = {"command": PROGRAM[0], "args": STDIO_ENTRIES["cursor"]["mcpServers"]["opencode"]["args"]}
+
+
+@pytest.mark.parametrize("name", PRINTED_CLIENTS)
+def test_the_entry_of_a_client_that_is_edited_by_hand_is_printed(machine: FreshMachine, name: str) -> None:
+    """Most take the usual form; Goose has one of its own, with the name of the server in it."""
+    expected: dict[str, Any] = {"mcpServers": {"second": COMMAND}}
+    if name == "goose":
+        entry = {"enabled": True, "type": "stdio", "name": "second", "cmd": PROGRAM[0], "args": COMMAND["args"]}
+        expected = {"extensions": {"second": {**entry, "env_keys": ["NO_PROXY"], "envs": {}, "timeout": 3600}}}
+    variables = ["--env", "NO_PROXY"] if name == "goose" else []
+
+    assert json.loads(machine.run("install", name, "--print", "--name", "second", *variables)) == expected
+    assert machine.files() == {}
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("goose", {"enabled": True, "type": "streamable_http", "name": "opencode", "uri": URL, "timeout": 3600}),
+        ("roo", {"type": "streamable-http", "url": URL}),
+        ("lm-studio", {"url": URL}),
+        ("jetbrains", {"url": URL}),
+        ("other", {"url": URL}),
+    ],
+)
+def test_the_url_for_a_client_that_is_edited_by_hand_is_printed(
+    machine: FreshMachine, name: str, expected: Mapping[str, Any]
+) -> None:
+    """In its own form."""
+    said = machine.run("install", name, "--print", "--no-auth", "--toolsets", "all", "--http", URL)
+
+    assert json.loads(said)[PRINTED_CLIENTS[name].container] == {"opencode": expected}
+
+
+def test_every_added_client_names_the_documentation_of_its_format() -> None:
+    """A format that was guessed would lose a user's settings."""
+    clients = [*MORE_CLIENTS.values(), *PRINTED_CLIENTS.values()]
+
+    assert [client.name for client in clients if not client.source] == ["other"]
 
 
 def test_the_reason_for_the_preset_is_printed(machine: FreshMachine) -> None:

@@ -20,8 +20,12 @@ FOLDERS = {
     "windsurf": (".codeium/windsurf/skills", ""),
     "zed": (".agents/skills", ".agents/skills"),
     "opencode": (".config/opencode/skills", ".opencode/skills"),
+    "copilot": (".copilot/skills", ".github/skills"),
+    "qwen": (".qwen/skills", ".qwen/skills"),
+    "cline": (".cline/skills", ""),
+    "kiro": (".kiro/skills", ".kiro/skills"),
 }
-SHARED = ("vscode", "codex", "zed")
+SHARED = ("vscode", "codex", "zed", "copilot")
 SKILLS = {f"{skill.name}/SKILL.md": skill.content for skill in read_skills()}
 CASES = [(name, scope) for name, folders in FOLDERS.items() for scope in ("user", "project")[: 1 + bool(folders[1])]]
 EDITED = b"---\nname: opencode-api\ndescription: mine\n---\n"

@@ -37,7 +37,7 @@ class CopilotCompletions(Completions):
 
 @dataclass(frozen=True)
 class PluginClient:
-    """A client; `name` is what `install` calls it, "" if it has no name there.
+    """A client; `name` is what `install` calls it.
 
     `listing` prints the servers, without one `lists_none`. `command` runs a prompt with the model at a URL. With
     `knows_project` a call without `directory` works in the project. `waiting` is a call of the client's own tool while
@@ -93,7 +93,7 @@ PLUGIN_CLIENTS = (
     ),
     PluginClient(
         "copilot",
-        "",
+        "copilot",
         (("plugin", "marketplace", "add", "MARKETPLACE"), ("plugin", "install", PLUGIN)),
         ("plugin", "uninstall", PLUGIN),
         ("mcp", "list"),

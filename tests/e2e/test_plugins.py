@@ -106,7 +106,7 @@ async def test_a_client_installs_the_plugin_and_uses_it(
     assert [result.tool for result in model.results] == [*(() if client.knows_project else TOOLS), TOOLS[0]]
     assert remaining == {}
     assert client.lists_none in left
-    assert (is_found, has_plugin(client.name, sandbox.machine)) == (bool(client.name), False)
+    assert (is_found, has_plugin(client.name, sandbox.machine)) == (True, False)
 
 
 async def test_gemini_links_the_extension(sandbox: PluginSandbox, binaries: Path) -> None:

@@ -46,6 +46,9 @@ ENTRY_KEYS = (
 )
 """The keys of all entry formats: an old entry's are replaced; keys that the user added stay."""
 
+KEPT_KEYS = ("tools",)
+"""Keys of an old entry whose value stays: a user's choice of tools is not widened."""
+
 
 @dataclass(frozen=True, slots=True)
 class Change:
@@ -136,7 +139,8 @@ def plan_install(format: str, path: Path, keys: Sequence[str], entry: Mapping[st
     before, backup = read_content(path), path.with_name(path.name + BACKUP_SUFFIX)
     current = read_entry(format, path, keys)
     added_by_user = {name: value for name, value in (current or {}).items() if name not in ENTRY_KEYS}
-    merged = {**added_by_user, **entry}
+    kept = {name: value for name, value in added_by_user.items() if name in KEPT_KEYS}
+    merged = {**added_by_user, **entry, **kept}
     if current == merged:
         return Change(path, before, before, backup, merged)
     after = edit_content(format, path, before, keys, merged)

@@ -16,7 +16,7 @@ from opencode_mcp.settings import DEFAULT_USERNAME, PASSWORD_VARIABLE, USERNAME_
 from opencode_mcp.tools import VIEWS
 from opencode_mcp.tools.selection import select_tools
 
-from .known_clients import TOKEN_VARIABLE, Client, Launch, Remote
+from .client import TOKEN_VARIABLE, Client, Launch, Remote
 
 
 def make_launch(

@@ -8,7 +8,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, cast
 
-from .known_clients import CLIENTS, Machine
+from .client import Machine
+from .known_clients import CLIENTS
 
 PLUGIN = "opencode-mcp"
 
@@ -41,6 +42,13 @@ def is_in_gemini(machine: Machine) -> bool:
     return Path(machine.home / ".gemini" / "extensions" / PLUGIN).is_dir()
 
 
+def is_in_copilot(machine: Machine) -> bool:
+    """Copilot CLI (1.0.102) lists the plugins that are enabled in its settings."""
+    folder = Path(machine.folder("COPILOT_HOME", machine.home / ".copilot"))
+    plugins = cast("Mapping[str, Any]", json.loads((folder / "settings.json").read_text(encoding="utf-8")))
+    return any(is_ours(name) and bool(enabled) for name, enabled in plugins["enabledPlugins"].items())
+
+
 def is_ours(name: str) -> bool:
     """Whether PLUGIN@MARKETPLACE names the plugin of this package."""
     return name.partition("@")[0] == PLUGIN
@@ -50,5 +58,6 @@ FINDERS: Mapping[str, Callable[[Machine], bool]] = {
     "claude-code": is_in_claude_code,
     "codex": is_in_codex,
     "gemini": is_in_gemini,
+    "copilot": is_in_copilot,
 }
 """By the name of the client; the files of others are not known."""

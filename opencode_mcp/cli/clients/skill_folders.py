@@ -2,7 +2,8 @@
 
 From the clients' documentation in November 2026: code.claude.com/docs/en/skills, cursor.com/docs/skills,
 code.visualstudio.com/docs/agent-customization/agent-skills, developers.openai.com/codex/skills, zed.dev/docs/ai/skills,
-geminicli.com/docs/cli/using-agent-skills, docs.windsurf.com/windsurf/cascade/skills, opencode.ai/v1/docs/skills.
+geminicli.com/docs/cli/using-agent-skills, docs.windsurf.com/windsurf/cascade/skills, opencode.ai/v1/docs/skills,
+qwenlm.github.io/qwen-code-docs/en/users/features/skills, docs.cline.bot/customization/skills, kiro.dev/docs/skills.
 """
 
 from __future__ import annotations
@@ -14,8 +15,8 @@ from pathlib import Path, PurePath
 
 from opencode_mcp.skills import FILE_NAME, read_skills
 
+from .client import Machine
 from .edit import BACKUP_SUFFIX, Change, read_content
-from .known_clients import Machine
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,17 +31,24 @@ class SkillFolder:
 AGENTS = SkillFolder(lambda machine: machine.home / ".agents" / "skills", ".agents/skills", is_shared=True)
 """The folder that clients have in common; those that have one of their own read it as well."""
 
+COPILOT = SkillFolder(lambda machine: machine.home / ".copilot" / "skills", ".github/skills", is_shared=True)
+"""The folder of GitHub Copilot, in VS Code and in its CLI."""
+
 SKILL_FOLDERS: Mapping[str, SkillFolder] = {
     "claude-code": SkillFolder(
         lambda machine: machine.folder("CLAUDE_CONFIG_DIR", machine.home / ".claude") / "skills", ".claude/skills"
     ),
     "cursor": SkillFolder(lambda machine: machine.home / ".cursor" / "skills", ".cursor/skills"),
-    "vscode": SkillFolder(lambda machine: machine.home / ".copilot" / "skills", ".github/skills", is_shared=True),
+    "vscode": COPILOT,
     "codex": AGENTS,
     "gemini": SkillFolder(lambda machine: machine.home / ".gemini" / "skills", ".gemini/skills"),
     "windsurf": SkillFolder(lambda machine: machine.home / ".codeium" / "windsurf" / "skills", ".windsurf/skills"),
     "zed": AGENTS,
     "opencode": SkillFolder(lambda machine: machine.xdg / "opencode" / "skills", ".opencode/skills"),
+    "copilot": COPILOT,
+    "qwen": SkillFolder(lambda machine: machine.home / ".qwen" / "skills", ".qwen/skills"),
+    "cline": SkillFolder(lambda machine: machine.home / ".cline" / "skills", ".cline/skills"),
+    "kiro": SkillFolder(lambda machine: machine.home / ".kiro" / "skills", ".kiro/skills"),
 }
 """By the name of the client; the others have no folder that is documented."""
 

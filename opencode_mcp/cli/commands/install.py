@@ -9,14 +9,15 @@ from __future__ import annotations
 import argparse
 import re
 import shlex
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from opencode_mcp.catalog.generations import DEFAULT_GENERATION
-from opencode_mcp.cli.clients import CLIENTS, Change, Client, Machine, claude_code, plan_install
+from opencode_mcp.cli.clients import CLIENTS, PRINTED_CLIENTS, Change, Client, Machine, claude_code, plan_install
+from opencode_mcp.cli.clients.client import TOKEN_VARIABLE
 from opencode_mcp.cli.clients.edit import FORMATS
 from opencode_mcp.cli.clients.entry import check_names, make_launch, make_remote, server_command
-from opencode_mcp.cli.clients.known_clients import TOKEN_VARIABLE
 from opencode_mcp.cli.clients.skill_folders import SKILL_FOLDERS, plan_skills
 from opencode_mcp.cli.output import print_lines
 from opencode_mcp.connect import expected_generation
@@ -29,7 +30,7 @@ UV_CACHE = ("archive-v", "environments-v")
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add which client, where, and how."""
-    configure_target(parser)
+    configure_target(parser, [*CLIENTS, *PRINTED_CLIENTS])
     parser.add_argument(
         "--http", metavar="URL", help="register the URL of a running `opencode-mcp http` instead of a command"
     )
@@ -48,9 +49,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def configure_target(parser: argparse.ArgumentParser) -> None:
+def configure_target(parser: argparse.ArgumentParser, clients: Sequence[str]) -> None:
     """Add the arguments that `uninstall` has too."""
-    parser.add_argument("client", choices=CLIENTS, metavar="CLIENT", help=", ".join(CLIENTS))
+    parser.add_argument("client", choices=clients, metavar="CLIENT", help=", ".join(clients))
     parser.add_argument(
         "--project",
         action="store_true",
@@ -65,6 +66,8 @@ def configure_target(parser: argparse.ArgumentParser) -> None:
 
 def run(settings: Settings, options: argparse.Namespace) -> int:
     """Register, and install the skills; or show what would change."""
+    if options.client in PRINTED_CLIENTS:
+        return print_for_hand(PRINTED_CLIENTS[options.client], settings, options)
     client = CLIENTS[options.client]
     path, keys = find_target(client, settings, options)
     entry = build_entry(client, settings, options)
@@ -79,6 +82,22 @@ def run(settings: Settings, options: argparse.Namespace) -> int:
         print_line(f"{client.title} already has it, in {path}")
     if folder is not None:
         install_skills(folder, settings, options)
+    return 0
+
+
+def print_for_hand(client: Client, settings: Settings, options: argparse.Namespace) -> int:
+    """Print the entry for a client whose file a person edits.
+
+    Raises:
+        SettingsError: without --print: the file stays as it is.
+    """
+    check_server_name(options.name)
+    if not options.print:
+        raise SettingsError(f"{client.title}: add the entry that --print shows by hand, {client.by_hand}")
+    entry = build_entry(client, settings, options)
+    # Goose repeats the name in the entry.
+    entry |= {"name": options.name} if "name" in entry else {}
+    print_line(FORMATS[client.format].put("", (client.container, options.name), entry).rstrip())
     return 0
 
 
@@ -135,8 +154,7 @@ def find_target(client: Client, settings: Settings, options: argparse.Namespace)
     Raises:
         SettingsError: the client has no project file, or the name is not valid.
     """
-    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]*", options.name):
-        raise SettingsError(f"--name {options.name!r}: letters, digits, - and _ are allowed")
+    check_server_name(options.name)
     if options.project:
         if not client.project:
             raise SettingsError(f"--project: {client.title} has one file for all projects")
@@ -145,6 +163,16 @@ def find_target(client: Client, settings: Settings, options: argparse.Namespace)
     else:
         files = [Path(path) for path in client.user(Machine.current(settings.environ))]
     return next((file for file in files if file.exists()), files[0]), (client.container, options.name)
+
+
+def check_server_name(name: str) -> None:
+    """Reject a name that a client may not accept.
+
+    Raises:
+        SettingsError: it has other characters.
+    """
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]*", name):
+        raise SettingsError(f"--name {name!r}: letters, digits, - and _ are allowed")
 
 
 def build_entry(client: Client, settings: Settings, options: argparse.Namespace) -> dict[str, Any]:

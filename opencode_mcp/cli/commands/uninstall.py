@@ -14,7 +14,7 @@ from .install import configure_target, find_claude_for, find_skill_folder, find_
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add which client, and where."""
-    configure_target(parser)
+    configure_target(parser, [*CLIENTS])
 
 
 def run(settings: Settings, options: argparse.Namespace) -> int:
