@@ -10,6 +10,7 @@ from tests.install_once import install_once
 
 ASSISTANTS = ("@anthropic-ai/claude-code@2.1.332", "@openai/codex@0.169.0", "@google/gemini-cli@0.61.0")
 COPILOT = "@github/copilot@1.0.102"
+QWEN = "@qwen-code/qwen-code@0.24.4"
 FLAGS = ("--ignore-scripts", "--no-audit", "--no-fund", "--no-package-lock")
 
 

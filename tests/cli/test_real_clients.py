@@ -14,6 +14,7 @@ import pytest
 
 from opencode_mcp.opencode.process.install import Program
 from opencode_mcp.skills import read_skills
+from tests import npm
 
 from .fresh_machine import USER_FILES, FreshMachine, read_client_file
 
@@ -86,6 +87,29 @@ def test_gemini_is_connected(machine: FreshMachine, search: Path) -> None:
     assert "Connected" in said
     said = run_client(machine, str(search / "gemini"), "skills", "list")
     assert [skill.name for skill in read_skills() if f"{skill.name} [Enabled]" not in said] == []
+
+
+def test_copilot_lists_the_server_and_the_skills(machine: FreshMachine, search: Path) -> None:
+    """It starts a server only in a session, which needs a login or a model: the entry and the skills are listed."""
+    copilot = str(npm.install_packages("copilot", (npm.COPILOT,)) / ".bin" / "copilot")
+    machine.run("install", "copilot", "--skill")
+
+    assert "opencode (local)" in run_client(machine, copilot, "mcp", "list")
+    said = run_client(machine, copilot, "skill", "list")
+    assert [skill.name for skill in read_skills() if f"{skill.name} - " not in said] == []
+
+    machine.run("uninstall", "copilot", "--skill")
+    assert "opencode" not in run_client(machine, copilot, "mcp", "list")
+
+
+def test_qwen_code_is_connected(machine: FreshMachine, search: Path) -> None:
+    """From the entry in its settings, in which it adds a member of its own."""
+    qwen = str(npm.install_packages("qwen", (npm.QWEN,)) / ".bin" / "qwen")
+    machine.run("install", "qwen")
+
+    assert re.search("opencode: .*Connected", run_client(machine, qwen, "mcp", "list"))
+    machine.run("uninstall", "qwen")
+    assert "opencode" not in run_client(machine, qwen, "mcp", "list")
 
 
 def test_opencode_is_connected(machine: FreshMachine, program: Program) -> None:
