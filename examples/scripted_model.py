@@ -205,13 +205,14 @@ class ScriptedModel:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a chat completion request (ASGI)."""
-        request = self.record(await HTTPRequest(scope, receive).json())
+        body = await HTTPRequest(scope, receive).json()
+        request = self.record(body)
         reply = run_script(request)
-        if isinstance(reply, list):
-            reply = StreamingResponse(self.stream(request, reply), media_type="text/event-stream")
-        else:
+        if isinstance(reply, JSONResponse):
             request.finished.set()
         with suppress(EOFError):
+            if isinstance(reply, list):
+                reply = await format_reply(self.stream(request, reply), bool(body.get("stream")))
             await reply(scope, receive, send)
         if not request.finished.is_set():
             request.disconnected.set()
@@ -255,6 +256,21 @@ class ScriptedModel:
             yield f"data: {json.dumps({**chunk, 'choices': [choice]})}\n\n"
         yield f"data: {json.dumps({**chunk, 'choices': [ending], 'usage': USAGE})}\n\ndata: [DONE]\n\n"
         request.finished.set()
+
+
+async def format_reply(chunks: AsyncGenerator[str], is_stream: bool) -> StreamingResponse | JSONResponse:
+    """Return a reply as server-sent events or, for a client that asks for no stream, in one piece."""
+    if is_stream:
+        return StreamingResponse(chunks, media_type="text/event-stream")
+    text, calls, last = "", list[dict[str, Any]](), dict[str, Any]()
+    async for line in chunks:
+        last = json.loads(line.removeprefix("data: ").partition("\n")[0])
+        delta = last["choices"][0]["delta"]
+        text += delta.get("content") or ""
+        calls += [{key: value for key, value in one.items() if key != "index"} for one in delta.get("tool_calls", ())]
+    message = {"role": "assistant", "content": text or None, **({"tool_calls": calls} if calls else {})}
+    ending = {"index": 0, "message": message, "finish_reason": last["choices"][0]["finish_reason"]}
+    return JSONResponse({**last, "object": "chat.completion", "model": "scripted", "choices": [ending]})
 
 
 class GuestServer(uvicorn.Server):
