@@ -3751,7 +3751,7 @@ class CredentialOperations:
         """Update credential."""
 
 class DebugLocationOperations:
-    async def evict(self, *, location: Location = ...) -> None:
+    async def evict(self, *, location: Location = ..., force: bool = ...) -> None:
         """Evict a loaded location."""
     async def list(self) -> builtins.list[LocationPublicRef]:
         """List loaded locations."""
@@ -3963,7 +3963,7 @@ class IntegrationOperations:
 class LocationOperations:
     async def get(self, *, location: Location = ...) -> LocationPublicInfo:
         """Get location."""
-    async def reload(self) -> None:
+    async def reload(self, *, force: bool = ...) -> None:
         """Reload configuration."""
 
 class McpResourceOperations:
@@ -4091,7 +4091,7 @@ class ServerExperimentalPersistentPtyOperations:
         """Read the session's most recently controlled terminal."""
     async def remove(self, *, ptyID: str) -> None:
         """Remove session terminal."""
-    async def shutdown(self) -> None:
+    async def shutdown(self, *, force: bool = ...) -> None:
         """End session terminals."""
     async def snapshot(self, *, ptyID: str) -> ServerExperimentalPersistentPtySnapshotResponse:
         """Get a session terminal's screen."""
@@ -4117,7 +4117,7 @@ class ServerOperations:
         """Create pairing code."""
 
 class SessionFormOperations:
-    async def cancel(self, *, sessionID: str, formID: str, message: str = ...) -> None:
+    async def cancel(self, *, sessionID: str, formID: str, message: str = ..., directory: str = ...) -> None:
         """Cancel form."""
     async def create(
         self,
@@ -4129,11 +4129,11 @@ class SessionFormOperations:
         metadata: dict[str, Any] = ...,
     ) -> SessionFormCreateResponse:
         """Create session form."""
-    async def get(self, *, sessionID: str, formID: str) -> SessionFormGetResponse:
+    async def get(self, *, sessionID: str, formID: str, directory: str = ...) -> SessionFormGetResponse:
         """Get session form."""
     async def list(self, *, sessionID: str) -> SessionFormListResponse:
         """List session forms."""
-    async def reply(self, *, sessionID: str, formID: str, answer: dict[str, FormValue]) -> None:
+    async def reply(self, *, sessionID: str, formID: str, answer: dict[str, FormValue], directory: str = ...) -> None:
         """Reply to form."""
 
 class SessionInboxOperations:
@@ -4398,7 +4398,7 @@ class VcsOperations:
         """VCS diff."""
     async def get(self, *, location: Location = ...) -> VcsGetResponse:
         """VCS info."""
-    async def init(self, *, location: Location = ..., provider: str = ...) -> None:
+    async def init(self, *, location: Location = ..., provider: str = ..., force: bool = ...) -> None:
         """Initialize VCS repository."""
     async def status(self, *, location: Location = ...) -> VcsStatusResponse:
         """VCS status."""
