@@ -1,6 +1,7 @@
 """The sessions of the running OpenCodes, a row each. Nothing is started, and nothing is kept running.
 
-registrations of shared OpenCodes, or --url and --server -> sources -> the newest sessions of each -> rows
+registrations of shared OpenCodes and OpenCode 2's service, or --url and --server -> sources -> the newest sessions of
+each -> rows
 
 A session's status is read where its work may be unfinished: reading it makes OpenCode load the session's directory.
 """
@@ -8,21 +9,23 @@ A session's status is read where its work may be unfinished: reading it makes Op
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
 from opencode_mcp.catalog import Catalog
-from opencode_mcp.connect import connect, make_allowlist
-from opencode_mcp.exceptions import APIError, OpenCodeError, UnsupportedServer
+from opencode_mcp.catalog.generations import GENERATIONS
+from opencode_mcp.connect import connect, find_generation, make_allowlist
+from opencode_mcp.exceptions import APIError, OpenCodeError
 from opencode_mcp.opencode import OpenCodeClient
 from opencode_mcp.opencode.concurrency import gather
+from opencode_mcp.opencode.engine import engine_of
 from opencode_mcp.opencode.models import Message, Session
 from opencode_mcp.opencode.process.cache import shared_folder
 from opencode_mcp.opencode.process.registration import Registration, parse_registration
-from opencode_mcp.opencode.process.service import find_service
+from opencode_mcp.opencode.process.service import Service, find_service
 from opencode_mcp.opencode.process.shared_process import observe_shared
 from opencode_mcp.redaction import to_one_line
 from opencode_mcp.settings import Settings
@@ -32,7 +35,6 @@ from opencode_mcp.tasks.report import COST_DIGITS, NO_ACTIVITY, describe_activit
 from opencode_mcp.tasks.rules import apply_rules
 from opencode_mcp.tasks.session_state import (
     SessionSnapshot,
-    V2Response,
     classify,
     classify_reply,
     read_family,
@@ -42,7 +44,7 @@ from opencode_mcp.tasks.session_state import (
 )
 from opencode_mcp.tasks.turn import format_model, read_family_usage
 
-from .shared_servers import open_client
+from .shared_servers import open_client, shared_endpoint
 
 OPEN_STATES = ("waiting_permission", "waiting_question", "running")
 """The states of a session that is not at rest, in the order in which they are shown."""
@@ -122,7 +124,7 @@ class SessionReader:
         try:
             return await self.read_source(source)
         except OpenCodeError as error:
-            problems.append(str(error))
+            problems.append(f"{source.label}{error}")
             return []
 
     async def read_source(self, source: Source) -> list[SessionRow]:
@@ -134,21 +136,23 @@ class SessionReader:
         opencode = source.opencode
         # Of the answer the allowlist leaves out what is elsewhere.
         limit = max(self.limit, LISTED_FOR_ALLOWLIST) if opencode.allowlist.roots else self.limit
-        listed = await opencode.call_as(list[Session], "experimental_session_list", roots=True, limit=limit)
-        running_2 = await read_active_v2(opencode)
-        at_work = {session.id: session for name in source.work if (session := await find_root(opencode, name))}
+        listed = await engine_of(opencode).list_roots(limit)
+        active = await engine_of(opencode).list_active()
+        unreadable = {name for name, is_readable in active.items() if not is_readable}
+        known = {*source.work, *active} - unreadable
+        at_work = {session.id: session for name in known if (session := await find_root(opencode, name))}
         sessions = {session.id: session for session in listed[: self.limit]} | at_work
-        running = {*running_2, *at_work}
+        running = {*at_work, *unreadable}
         rows = await gather(
             *(
-                partial(self.read_row, source, session, session.id in running, running_2)
+                partial(self.read_row, source, session, session.id in running, session.id in unreadable)
                 for session in sessions.values()
             )
         )
         return [row for row in rows if row is not None]
 
     async def read_row(
-        self, source: Source, session: Session, is_running: bool, running_2: frozenset[str]
+        self, source: Source, session: Session, is_running: bool, is_unreadable: bool
     ) -> SessionRow | None:
         """Read a session; None if it was deleted meanwhile."""
         key = (session.id, session.time.updated, session.cost, session.tokens.total)
@@ -156,7 +160,7 @@ class SessionReader:
             return self._ended[key]
         row = make_row(session, source)
         try:
-            if session.id in running_2:
+            if is_unreadable:
                 return replace(row, state="running")
             row = await read_state(source.opencode, session, is_running, row)
         except OpenCodeError as error:
@@ -169,26 +173,31 @@ class SessionReader:
 
 @dataclass(frozen=True)
 class Source:
-    """A running OpenCode. `work` are the sessions and terminals that run for assistants, with the names of those."""
+    """A running OpenCode. `work` are the sessions and terminals that run for assistants, with the names of those.
+
+    `label` begins the description of a problem with it.
+    """
 
     opencode: OpenCodeClient
     work: Mapping[str, tuple[str, ...]] = field(default_factory=dict[str, tuple[str, ...]])
+    label: str = ""
 
 
 @asynccontextmanager
 async def open_sources(settings: Settings, problems: list[str]) -> AsyncGenerator[list[Source]]:
-    """Provide the OpenCodes of --url and --server, else those that run for this user's assistants.
+    """Provide the OpenCodes of --url and --server, else those that run for this user's assistants, and the background
+    service of OpenCode 2.
 
-    A shared one that does not answer becomes one of the `problems`, as does the background service of an OpenCode 2.
+    A shared one that does not answer becomes one of the `problems`, as does a service of a later generation.
     """
     async with AsyncExitStack() as stack:
         if settings.urls:
-            pool = await stack.enter_async_context(connect(settings, Catalog.from_snapshot()))
+            catalog = Catalog.from_snapshot(await find_generation(settings))
+            pool = await stack.enter_async_context(connect(settings, catalog))
             yield [Source(client) for client in pool.with_options(retry_seconds=()).clients.values()]
             return
-        if settings.fixed_generation != 1 and (service := await find_service(settings.child_environ)) is not None:
-            problems.append(f"{service.describe()} is an OpenCode 2: this command reads sessions of OpenCode 1")
-        sources: list[Source] = []
+        service = await find_service(settings.child_environ) if settings.fixed_generation != 1 else None
+        sources = [] if service is None else await open_service(settings, service, problems, stack)
         for path in sorted(shared_folder(settings.environ).glob("*.json")):
             registration = parse_registration(path)
             if registration is None:
@@ -203,26 +212,30 @@ async def open_sources(settings: Settings, problems: list[str]) -> AsyncGenerato
         yield sources
 
 
+async def open_service(
+    settings: Settings, service: Service, problems: list[str], stack: AsyncExitStack
+) -> list[Source]:
+    """Connect to the background service of OpenCode 2; one of a later generation becomes one of the `problems`."""
+    if service.generation not in GENERATIONS:
+        problems.append(f"{service.describe()} is OpenCode {service.version}, which this release does not know")
+        return []
+    client = open_client(service.endpoint, make_allowlist(settings), service.generation)
+    opencode = (await stack.enter_async_context(client)).with_options(retry_seconds=())
+    return [Source(opencode, label=f"{service.describe()}: ")]
+
+
 async def open_shared(settings: Settings, registration: Registration, stack: AsyncExitStack) -> Source | None:
     """Connect to a shared OpenCode, without keeping it; None if it does not answer."""
     process = await stack.enter_async_context(observe_shared(registration.path))
     if process is None or process.address is None:
         return None
-    opencode = await stack.enter_async_context(
-        open_client(process.address, registration.password, make_allowlist(settings))
-    )
+    endpoint = shared_endpoint(process.address, registration.password)
+    opencode = await stack.enter_async_context(open_client(endpoint, make_allowlist(settings)))
     work: dict[str, tuple[str, ...]] = {}
     for bridge in process.others:
         for name in bridge.active:
             work[name] = (*work.get(name, ()), *([bridge.client] if bridge.client else []))
     return Source(opencode, work)
-
-
-async def read_active_v2(opencode: OpenCodeClient) -> frozenset[str]:
-    """Return the sessions that OpenCode's v2 API runs."""
-    with suppress(UnsupportedServer, APIError):  # a server before 1.17.19
-        return frozenset((await opencode.call_as(V2Response, "v2_session_active")).data)
-    return frozenset()
 
 
 async def find_root(opencode: OpenCodeClient, name: str) -> Session | None:

@@ -15,6 +15,7 @@ import anyio
 import httpx2
 
 from opencode_mcp.catalog import Catalog
+from opencode_mcp.catalog.generations import DEFAULT_GENERATION
 from opencode_mcp.exceptions import OpenCodeError
 from opencode_mcp.opencode import AttachedServer, Endpoint, OpenCodeClient
 from opencode_mcp.opencode.allowlist import DirectoryAllowlist
@@ -138,21 +139,26 @@ async def running_work(registration: Registration, process: SharedProcess) -> se
         return names
     running = names.copy()
     with anyio.move_on_after(WORK_SECONDS), suppress(OpenCodeError):
-        async with open_client(process.address, registration.password) as opencode:
+        async with open_client(shared_endpoint(process.address, registration.password)) as opencode:
             running = {name for name in names if await is_running(opencode, name)}
     return running
 
 
+def shared_endpoint(address: tuple[str, int], password: str) -> Endpoint:
+    """Return the address and the credentials of a shared server."""
+    host, port = address
+    return Endpoint(httpx2.URL(f"http://{host}:{port}"), password=password)
+
+
 @asynccontextmanager
 async def open_client(
-    address: tuple[str, int],
-    password: str,
+    endpoint: Endpoint,
     allowlist: DirectoryAllowlist = DirectoryAllowlist(),  # noqa: B008 - frozen
+    generation: int = DEFAULT_GENERATION,
 ) -> AsyncGenerator[OpenCodeClient]:
-    """Provide a client of a shared server, which is an OpenCode 1: an OpenCode 2 is not shared in this way."""
-    host, port = address
-    server = AttachedServer(Endpoint(httpx2.URL(f"http://{host}:{port}"), password=password))
-    async with OpenCodeClient(server, Catalog.from_snapshot(), allowlist=allowlist) as opencode:
+    """Provide a client of a running server. A shared one is an OpenCode 1: an OpenCode 2 is not shared in this way."""
+    catalog = Catalog.from_snapshot(generation)
+    async with OpenCodeClient(AttachedServer(endpoint), catalog, allowlist=allowlist) as opencode:
         yield opencode
 
 

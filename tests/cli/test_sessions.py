@@ -145,19 +145,19 @@ def test_without_an_opencode_nothing_is_started(
     assert str(SettingsError("--limit takes a number from 1 to 100")) in capsys.readouterr().err
 
 
-def test_the_service_of_an_opencode_2_is_named(
+def test_a_service_of_a_later_generation_is_named(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """Its sessions are not read, so it would be wrong to say that there are none."""
     for name in ("XDG_CACHE_HOME", "XDG_CONFIG_HOME", "OPENCODE_MCP_URL", "OPENCODE_MCP_SERVERS"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("HOME", str(tmp_path))
-    with fake_http_server(info_route()) as url:
-        monkeypatch.setenv("XDG_STATE_HOME", register(tmp_path, url)["XDG_STATE_HOME"])
+    with fake_http_server(info_route(version="3.0.0")) as url:
+        monkeypatch.setenv("XDG_STATE_HOME", register(tmp_path, url, version="3.0.0")["XDG_STATE_HOME"])
         assert main(["sessions"]) == 1
         assert capsys.readouterr().out == (
-            f"OpenCode's background service at {url} (process 4242) is an OpenCode 2: this command reads sessions of "
-            "OpenCode 1\n"
+            f"OpenCode's background service at {url} (process 4242) is OpenCode 3.0.0, which this release "
+            "does not know\n"
         )
         assert main(["sessions", "--generation", "1"]) == 0
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -96,6 +97,9 @@ class Engine1:
     async def list_newest_sessions(self, limit: int) -> list[Session]:
         return await self.opencode.call_as(list[Session], "session_list", limit=limit)
 
+    async def list_roots(self, limit: int) -> list[Session]:
+        return await self.opencode.call_as(list[Session], "experimental_session_list", roots=True, limit=limit)
+
     async def show_session(self, session_id: str) -> dict[str, Any]:
         return await self.opencode.call_as(dict[str, Any], "session_get", sessionID=session_id)
 
@@ -134,6 +138,12 @@ class Engine1:
 
     async def list_running(self, directory: str) -> set[str]:
         return {*await self.read_statuses(directory)}
+
+    async def list_active(self) -> dict[str, bool]:
+        """Those of the v2 API, whose messages are kept apart; the others are listed for a directory only."""
+        with suppress(UnsupportedServer, APIError):  # a server before 1.17.19
+            return dict.fromkeys((await self.opencode.call_as(V2Response, "v2_session_active")).data, False)
+        return {}
 
     async def list_messages(self, session_id: str, limit: int | None = None) -> list[Message]:
         query = optional(limit=limit)

@@ -119,6 +119,10 @@ class Engine(Protocol):
         """Return the newest sessions of OpenCode's default directory, newest first."""
         ...
 
+    async def list_roots(self, limit: int) -> list[Session]:
+        """Return the newest sessions of all directories, newest first, without archived ones and those of subagents."""
+        ...
+
     async def show_session(self, session_id: str) -> dict[str, Any]:
         """Return a session as OpenCode has it."""
         ...
@@ -156,6 +160,10 @@ class Engine(Protocol):
 
     async def list_running(self, directory: str) -> set[str]:
         """Return the sessions that run in a directory or below it."""
+        ...
+
+    async def list_active(self) -> dict[str, bool]:
+        """Return the sessions that OpenCode knows to run without loading a directory, and whether they can be read."""
         ...
 
     # Messages

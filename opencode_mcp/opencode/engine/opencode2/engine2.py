@@ -49,6 +49,9 @@ class Engine2:
     async def list_newest_sessions(self, limit: int) -> list[Session]:
         return await sessions.list_newest_sessions(self.opencode, limit)
 
+    async def list_roots(self, limit: int) -> list[Session]:
+        return await sessions.list_roots(self.opencode, limit)
+
     async def show_session(self, session_id: str) -> dict[str, Any]:
         return await sessions.show_session(self.opencode, session_id)
 
@@ -81,6 +84,9 @@ class Engine2:
 
     async def list_running(self, directory: str) -> set[str]:
         return await statuses.list_running(self.opencode, directory)
+
+    async def list_active(self) -> dict[str, bool]:
+        return dict.fromkeys(await statuses.list_active(self.opencode), True)
 
     # Messages
 

@@ -89,6 +89,12 @@ async def list_newest_sessions(opencode: OpenCodeClient, limit: int) -> list[Ses
     return parse_sessions(await read_pages(opencode, "session_list", limit))
 
 
+async def list_roots(opencode: OpenCodeClient, limit: int) -> list[Session]:
+    """Return the newest sessions of all directories, newest first, without archived ones and those of subagents."""
+    everywhere = opencode.with_options(directory=None)
+    return parse_sessions(await read_pages(everywhere, "session_list", limit, parentID="null"))
+
+
 async def show_session(opencode: OpenCodeClient, session_id: str) -> dict[str, Any]:
     """Return a session as OpenCode has it."""
     return await read_data(opencode, dict[str, Any], "session_get", sessionID=session_id)

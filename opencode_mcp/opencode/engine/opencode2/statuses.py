@@ -26,10 +26,15 @@ async def read_statuses(opencode: OpenCodeClient, directory: str | None) -> dict
     active: dict[str, Any]
     with_commands: list[str]
     active, with_commands = await gather(
-        partial(read_data, opencode, dict[str, Any], "session_active"),
+        partial(list_active, opencode),
         partial(list_sessions_with_commands, opencode, directory),
     )
     return dict.fromkeys([*active, *with_commands], BUSY)
+
+
+async def list_active(opencode: OpenCodeClient) -> dict[str, Any]:
+    """Return the sessions that this OpenCode runs, by id; not those that only run a command."""
+    return await read_data(opencode, dict[str, Any], "session_active")
 
 
 async def list_running(opencode: OpenCodeClient, directory: str) -> set[str]:
