@@ -179,6 +179,10 @@ class FreshMachine:
         root = self.home.parent
         return {str(file.relative_to(root)): file.read_bytes() for file in root.rglob("*") if file.is_file()}
 
+    def paths(self) -> set[Path]:
+        """Every file and folder in the home and in the project."""
+        return {*self.home.rglob("*"), *self.project.rglob("*")}
+
 
 def client_file(machine: FreshMachine, name: str, scope: str) -> Path:
     """The client's file."""

@@ -65,11 +65,25 @@ def test_an_empty_home_gets_the_documented_entry(machine: FreshMachine, name: st
 def test_uninstall_removes_a_file_that_install_created(
     machine: FreshMachine, name: str, scope: str, transport: str
 ) -> None:
-    """No file is left, neither the client's nor a backup."""
+    """No file is left, neither the client's nor a backup, and no folder, in which `doctor` would see the client."""
     machine.run("install", name, *install_flags(scope, transport, name))
     machine.run("uninstall", name, *install_flags(scope))
 
-    assert machine.files() == {}
+    assert machine.paths() == set()
+
+
+def test_uninstall_keeps_a_folder_with_other_content_and_a_linked_one(machine: FreshMachine) -> None:
+    """Whatever is in it, and though nothing is in it, as dotfiles are often links."""
+    (machine.home / ".gemini").mkdir()
+    (machine.home / ".gemini" / "mine").mkdir()
+    (machine.home / "dotfiles").mkdir()
+    (machine.home / ".cursor").symlink_to("dotfiles")
+    before = machine.paths()
+    for name in ("gemini", "cursor"):
+        machine.run("install", name)
+        machine.run("uninstall", name)
+
+    assert machine.paths() == before
 
 
 @every_case

@@ -6,7 +6,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Generator, Iterable, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from copy import deepcopy
 from dataclasses import dataclass
 from difflib import unified_diff
@@ -245,6 +245,15 @@ def decode_content(path: Path, data: bytes | None) -> str:
         return (data or b"").decode()
     except UnicodeDecodeError as error:
         raise SettingsError(f"{path} is not UTF-8, and was not changed") from error
+
+
+def remove_empty_folders(file: Path, below: Path) -> None:
+    """Remove the folders of a deleted file that are below a folder, up to the first that is not empty, or is a link."""
+    with suppress(OSError):
+        for folder in file.parents:
+            if below not in folder.parents:
+                return
+            folder.rmdir()
 
 
 def replace_file(path: Path, data: bytes) -> None:

@@ -82,9 +82,3 @@ def free_backup(file: Path) -> Path:
     """Return the first name for a backup that no file has: an older backup may be all that is left of an edit."""
     names = (file.name + BACKUP_SUFFIX + (f".{number}" if number > 1 else "") for number in count(1))
     return next(path for path in map(file.with_name, names) if not path.exists())
-
-
-def remove_empty_folder(file: Path) -> None:
-    """Remove the folder of a file that was deleted, if nothing else is in it."""
-    if not any(file.parent.iterdir()):
-        file.parent.rmdir()

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import argparse
 import shlex
+from pathlib import Path
 
-from opencode_mcp.cli.clients import CLIENTS, Change, Client, claude_code, plan_removal
-from opencode_mcp.cli.clients.skill_folders import SKILL_FOLDERS, plan_skill_removal, remove_empty_folder
+from opencode_mcp.cli.clients import CLIENTS, Change, Client, Machine, claude_code, plan_removal
+from opencode_mcp.cli.clients.edit import remove_empty_folders
+from opencode_mcp.cli.clients.skill_folders import SKILL_FOLDERS, plan_skill_removal
 from opencode_mcp.settings import Settings
 
 from .install import configure_target, find_claude_for, find_skill_folder, find_target, print_line
@@ -46,7 +48,7 @@ def unregister(client: Client, change: Change, settings: Settings, options: argp
         claude_code.run_claude(claude_code.remove_command(program, options.name), settings.environ)
         change.drop_backup()
     else:
-        change.apply()
+        delete_or_restore(change, change.path.parent, settings, options)
     outcome = "removed" if change.after is None else "changed"
     print_line(f"{client.title} no longer has the server {options.name!r}; {outcome}: {change.path}")
 
@@ -64,6 +66,17 @@ def remove_skills(client: Client, settings: Settings, options: argparse.Namespac
         elif options.dry_run:
             print_line(change.diff(settings.secrets))
         else:
-            change.apply()
-            remove_empty_folder(change.path)
+            delete_or_restore(change, folder, settings, options)
             print_line(f"skill removed: {change.path}")
+
+
+def delete_or_restore(change: Change, folder: Path, settings: Settings, options: argparse.Namespace) -> None:
+    """Write the file, or delete it, and then the folders that are empty without it.
+
+    The home and the project stay, and of a client with a folder elsewhere that folder.
+    """
+    change.apply()
+    if change.after is None:
+        home = Path(Machine.current(settings.environ).home)
+        root = Path(settings.directory or ".").absolute() if options.project else home
+        remove_empty_folders(change.path, root if root in folder.parents else folder)
