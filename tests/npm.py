@@ -30,3 +30,13 @@ def install_assistants() -> Path:
     """Return the folder of the assistants' commands."""
     binary = ("@anthropic-ai/claude-code", "node", "install.cjs")  # puts the one for this processor in place
     return install_packages("clients", ASSISTANTS, binary) / ".bin"
+
+
+def install_copilot() -> Path:
+    """Return the program of Copilot CLI."""
+    return install_packages("copilot", (COPILOT,)) / ".bin" / "copilot"
+
+
+def install_qwen() -> Path:
+    """Return the program of Qwen Code."""
+    return install_packages("qwen", (QWEN,)) / ".bin" / "qwen"

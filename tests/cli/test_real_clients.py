@@ -91,7 +91,7 @@ def test_gemini_is_connected(machine: FreshMachine, search: Path) -> None:
 
 def test_copilot_lists_the_server_and_the_skills(machine: FreshMachine, search: Path) -> None:
     """It starts a server only in a session, which needs a login or a model: the entry and the skills are listed."""
-    copilot = str(npm.install_packages("copilot", (npm.COPILOT,)) / ".bin" / "copilot")
+    copilot = str(npm.install_copilot())
     machine.run("install", "copilot", "--skill")
 
     assert "opencode (local)" in run_client(machine, copilot, "mcp", "list")
@@ -104,7 +104,7 @@ def test_copilot_lists_the_server_and_the_skills(machine: FreshMachine, search: 
 
 def test_qwen_code_is_connected(machine: FreshMachine, search: Path) -> None:
     """From the entry in its settings, in which it adds a member of its own."""
-    qwen = str(npm.install_packages("qwen", (npm.QWEN,)) / ".bin" / "qwen")
+    qwen = str(npm.install_qwen())
     machine.run("install", "qwen")
 
     assert re.search("opencode: .*Connected", run_client(machine, qwen, "mcp", "list"))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
@@ -13,8 +13,12 @@ from pathlib import Path
 from time import monotonic
 
 import anyio
+from anyio import to_thread
 
+from opencode_mcp.cli.clients import CLIENTS, Machine
+from opencode_mcp.cli.clients.edit import BACKUP_SUFFIX
 from opencode_mcp.settings import Settings
+from opencode_mcp.skills import read_skills
 from tests.bridge import find_processes
 from tests.cli import command_process
 from tests.eventually import eventually
@@ -34,7 +38,11 @@ ASSISTANT_PREFIXES = ("OPENCODE", "XDG_", "CLAUDE", "CODEX", "ANTHROPIC", "OPENA
 
 @dataclass(frozen=True)
 class AssistantRun:
-    """What an assistant said, and what its model was told. `left` are the processes that outlived it."""
+    """What an assistant said, and what its model was told.
+
+    `remaining_processes` outlived it. `restored` is its settings file after `uninstall`, `remaining_files` are the
+    files of ours that it left.
+    """
 
     assistant: Assistant
     task: AssistantTask
@@ -42,6 +50,8 @@ class AssistantRun:
     turns: tuple[ModelTurn, ...]
     seconds: float
     remaining_processes: Mapping[int, str]
+    restored: str
+    remaining_files: tuple[str, ...]
 
     @property
     def tools(self) -> list[str]:
@@ -113,24 +123,45 @@ class AssistantSandbox:
 async def run_assistant(
     assistant: Assistant, installed: InstalledPrograms, environ: Mapping[str, str], settings: Settings, folder: Path
 ) -> AssistantRun:
-    """Register our server with all tools and the skills, as a person would, and let the assistant run its errand."""
+    """Register our server with all tools and the skills, as a person would; let the assistant run; unregister."""
     sandbox = AssistantSandbox(folder, installed, environ)
     task = AssistantTask(Path(str(settings.directory)), f"made-for-{assistant.client}")
+    file = Path(CLIENTS[assistant.client].user(Machine.current(sandbox.environ))[0])
+    await to_thread.run_sync(write_settings, file, assistant.settings)
+    install_environ = command_process.command_environ(sandbox.environ, settings)
+
+    async def run_ours(*arguments: str) -> None:
+        done = await command_process.run_command(install_environ, *arguments, "--skill", cwd=sandbox.work)
+        assert done.returncode == 0, done
+
     started = monotonic()
     try:
-        install_environ = command_process.command_environ(sandbox.environ, settings)
-        added = await command_process.run_program(
-            install_environ, "install", assistant.client, "--toolsets", "all", "--skill", cwd=sandbox.work
-        )
-        assert added.returncode == 0, added
+        await run_ours("install", assistant.client, "--toolsets", "all")
         async with serve_model(assistant.wire_format, partial(decide_step, task), task.file.exists) as model:
             output = await sandbox.run(
                 assistant.command(installed, model.url), assistant_environ(assistant, model, settings)
             )
         seconds = monotonic() - started
-        return AssistantRun(assistant, task, output, tuple(model.turns), seconds, await sandbox.wait_for_processes())
+        remaining = await sandbox.wait_for_processes()
+        await run_ours("uninstall", assistant.client)
     finally:
         sandbox.kill_processes()
+    restored, left = await to_thread.run_sync(lambda: (file.read_text(), tuple(find_our_files(sandbox.home))))
+    return AssistantRun(assistant, task, output, tuple(model.turns), seconds, remaining, restored, left)
+
+
+def write_settings(file: Path, text: str) -> None:
+    """Write a file of an assistant, as its user has before."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(text)
+
+
+def find_our_files(home: Path) -> Iterator[str]:
+    """Yield the backups and the skills below a home."""
+    skills = {skill.name for skill in read_skills()}
+    for file in home.rglob("*"):
+        if file.name.endswith(BACKUP_SUFFIX) or file.name in skills:
+            yield str(file.relative_to(home))
 
 
 def assistant_environ(assistant: Assistant, model: AssistantModel, settings: Settings) -> Mapping[str, str]:

@@ -12,7 +12,7 @@ from opencode_mcp.openapi import SNAPSHOT_VERSION
 from opencode_mcp.opencode.process.install import Program
 from tests import npm
 
-from .wire_formats import SERVER, Completions, Messages, Responses, WireFormat
+from .wire_formats import SERVER, Completions, CopilotCompletions, Messages, QwenCompletions, Responses, WireFormat
 
 PROMPT = "Have OpenCode make the file."
 
@@ -27,13 +27,18 @@ class InstalledPrograms:
 
 @dataclass(frozen=True)
 class Assistant:
-    """An assistant. `client` is what `install` calls it; `command` and `environ` are told the model's URL."""
+    """An assistant. `client` is what `install` calls it; `command` and `environ` are told the model's URL.
+
+    `settings` is the text of its file before `install`; with `rewrites` it writes that file itself, in its own form.
+    """
 
     title: str
     client: str
     wire_format: WireFormat
     command: Callable[[InstalledPrograms, str], tuple[str, ...]]
     environ: Callable[[str], Mapping[str, str]]
+    settings: str
+    rewrites: bool = False
 
 
 def claude_command(installed: InstalledPrograms, url: str) -> tuple[str, ...]:
@@ -86,12 +91,40 @@ def opencode_environ(url: str) -> Mapping[str, str]:
     return {"OPENCODE_CONFIG_CONTENT": json.dumps(provider_config(f"{url}/v1"))}
 
 
-def pinned_version(package: str) -> str:
-    """Return the pinned version of a package."""
-    return next(
-        requirement.rpartition("@")[2] for requirement in npm.ASSISTANTS if requirement.startswith(f"{package}@")
-    )
+def copilot_command(installed: InstalledPrograms, url: str) -> tuple[str, ...]:
+    """It asks nobody."""
+    return (str(npm.install_copilot()), "-p", PROMPT, "--allow-all-tools")
 
+
+def copilot_environ(url: str) -> Mapping[str, str]:
+    """It uses this model only, and no network."""
+    return {
+        "COPILOT_PROVIDER_BASE_URL": f"{url}/v1",
+        "COPILOT_MODEL": "scripted",
+        "COPILOT_OFFLINE": "true",
+        "COPILOT_AUTO_UPDATE": "false",
+    }
+
+
+def qwen_command(installed: InstalledPrograms, url: str) -> tuple[str, ...]:
+    """It asks nobody."""
+    return (str(npm.install_qwen()), "-p", PROMPT, "--approval-mode", "yolo", "--auth-type", "openai")
+
+
+def qwen_environ(url: str) -> Mapping[str, str]:
+    """The model is its only one."""
+    return {"OPENAI_BASE_URL": f"{url}/v1", "OPENAI_API_KEY": "scripted", "OPENAI_MODEL": "scripted"}
+
+
+def pinned_version(package: str) -> str:
+    """Return the version of a package that is pinned."""
+    pinned = (*npm.ASSISTANTS, npm.COPILOT, npm.QWEN)
+    return next(text.rpartition("@")[2] for text in pinned if text.startswith(f"{package}@"))
+
+
+OTHER_SERVER = '"other": {"command": "other", "args": []}'
+OTHER_CODEX_SERVER = '[mcp_servers.other]  # keep\ncommand = "other"\nenabled = false\n'
+OTHER_OPENCODE_SERVER = '"other": {"type": "local", "command": ["other"], "enabled": false}  // keep\n'
 
 ASSISTANTS = (
     Assistant(
@@ -100,7 +133,40 @@ ASSISTANTS = (
         Messages(),
         claude_command,
         claude_environ,
+        settings=f'{{"mine": 1, "mcpServers": {{{OTHER_SERVER}}}}}',
+        rewrites=True,
     ),
-    Assistant(f"Codex {pinned_version('@openai/codex')}", "codex", Responses(), codex_command, lambda _: {}),
-    Assistant(f"OpenCode {SNAPSHOT_VERSION}", "opencode", Completions(), opencode_command, opencode_environ),
+    Assistant(
+        f"Codex {pinned_version('@openai/codex')}",
+        "codex",
+        Responses(),
+        codex_command,
+        lambda _: {},
+        settings=f"# mine\n{OTHER_CODEX_SERVER}",
+    ),
+    Assistant(
+        f"OpenCode {SNAPSHOT_VERSION}",
+        "opencode",
+        Completions(),
+        opencode_command,
+        opencode_environ,
+        settings=f'// mine\n{{"mcp": {{\n  {OTHER_OPENCODE_SERVER}}}}}\n',
+    ),
+    Assistant(
+        f"Copilot CLI {pinned_version('@github/copilot')}",
+        "copilot",
+        CopilotCompletions(),
+        copilot_command,
+        copilot_environ,
+        settings=f'{{"mcpServers": {{{OTHER_SERVER}}}}}',
+    ),
+    Assistant(
+        f"Qwen Code {pinned_version('@qwen-code/qwen-code')}",
+        "qwen",
+        QwenCompletions(),
+        qwen_command,
+        qwen_environ,
+        settings='// mine\n{"ui": {"hideTips": true}}  // keep\n',
+        rewrites=True,
+    ),
 )

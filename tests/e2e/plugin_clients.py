@@ -14,8 +14,8 @@ from starlette.responses import StreamingResponse
 
 from .assistant_model import serve_answers, stream_reply
 from .assistant_script import CallOwnTool, CallTool, Result, Say, Step
-from .assistants import claude_environ, codex_arguments
-from .wire_formats import Completions, Messages, Responses, WireFormat
+from .assistants import claude_environ, codex_arguments, copilot_environ
+from .wire_formats import CopilotCompletions, Messages, Responses, WireFormat
 
 PLUGIN = "opencode-mcp@opencode-mcp"
 PROMPT = "Read the file."
@@ -27,12 +27,6 @@ class PluginMessages(Messages):
     """Claude Code, which names a plugin's server with the plugin."""
 
     prefix = "mcp__plugin_opencode-mcp_opencode__"
-
-
-class CopilotCompletions(Completions):
-    """Copilot CLI, with its names of tools."""
-
-    prefix = "opencode-"
 
 
 @dataclass(frozen=True)
@@ -55,16 +49,6 @@ class PluginClient:
     environ: Callable[[str], Mapping[str, str]]
     knows_project: bool = True
     waiting: CallOwnTool | None = None
-
-
-def copilot_environ(url: str) -> Mapping[str, str]:
-    """It uses this model only, and no network."""
-    return {
-        "COPILOT_PROVIDER_BASE_URL": f"{url}/v1",
-        "COPILOT_MODEL": "scripted",
-        "COPILOT_OFFLINE": "true",
-        "COPILOT_AUTO_UPDATE": "false",
-    }
 
 
 PLUGIN_CLIENTS = (

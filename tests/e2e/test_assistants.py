@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from html import unescape
 from pathlib import Path
 from typing import cast
 
 import pytest
 from mcp import Client
 
+from opencode_mcp.cli.clients import jsonc
 from opencode_mcp.opencode import Endpoint
 from opencode_mcp.opencode.process.install import Program
 from opencode_mcp.settings import Settings
@@ -49,7 +51,7 @@ async def test_an_assistant_offers_every_tool_to_its_model(assistant_run: Assist
 
 async def test_an_assistant_offers_the_skills_to_its_model(assistant_run: AssistantRun) -> None:
     """By their names and descriptions, from the folder where `install` has put them."""
-    text = assistant_run.turns[0].text
+    text = unescape(assistant_run.turns[0].text)
 
     assert [skill.name for skill in read_skills() if skill.frontmatter["description"][:100] not in text] == []
 
@@ -87,3 +89,18 @@ async def test_the_assistant_prints_the_answer_and_leaves_no_process(
 
     assert "OpenCode says: done: tool" in assistant_run.output
     assert assistant_run.remaining_processes == {}
+
+
+async def test_nothing_is_left_after_uninstall(assistant_run: AssistantRun) -> None:
+    """The file is as it was; one that the assistant has written as well has all that its user had there."""
+    before, after = assistant_run.assistant.settings, assistant_run.restored
+
+    assert assistant_run.remaining_files == ()
+    if not assistant_run.assistant.rewrites:
+        assert after == before
+        return
+    kept = jsonc.read(before)
+    settings = jsonc.read(after)
+    assert {name: settings.get(name) for name in kept} == kept
+    assert "opencode" not in settings.get("mcpServers", {})
+    assert [line for line in before.splitlines() if line.startswith("//") and line not in after] == []

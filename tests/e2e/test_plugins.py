@@ -77,18 +77,12 @@ def sandbox(binaries: Path, program: Program, module_environ: Mapping[str, str],
     return PluginSandbox(tmp_path, InstalledPrograms(binaries, program), module_environ)
 
 
-def find_client(client: PluginClient, binaries: Path) -> Path:
-    """Return the program of a client."""
-    folder = npm.install_packages("copilot", (npm.COPILOT,)) / ".bin" if client.program == "copilot" else binaries
-    return folder / client.program
-
-
 @pytest.mark.parametrize("client", PLUGIN_CLIENTS, ids=lambda client: cast("PluginClient", client).program)
 async def test_a_client_installs_the_plugin_and_uses_it(
     sandbox: PluginSandbox, binaries: Path, client: PluginClient, record_figure: RecordFigure
 ) -> None:
     """The tools and the skills reach its model, a call works in the project, and afterwards no server is left."""
-    program = find_client(client, binaries)
+    program = npm.install_copilot() if client.program == "copilot" else binaries / client.program
     try:
         await sandbox.run_all(program, *client.install)
         is_found = has_plugin(client.name, sandbox.machine)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Iterator
 from typing import Any, Protocol, cast
 from uuid import uuid4
@@ -121,16 +122,25 @@ class Completions:
         """The results in a request, oldest first."""
         messages = body["messages"]
         calls: list[Body] = [call for message in messages for call in message.get("tool_calls", ())]
-        names = {call["id"]: call["function"]["name"].removeprefix(self.prefix) for call in calls}
+        names = {call["id"]: self.called_name(call["function"]).removeprefix(self.prefix) for call in calls}
         tool_messages = [message for message in messages if message["role"] == "tool"]
         return [Result(names[message["tool_call_id"]], content_text(message["content"])) for message in tool_messages]
+
+    def called_name(self, function: Body) -> str:
+        """The tool that a call in a request names, with the prefix."""
+        return function["name"]
+
+    def called_function(self, step: CallTool) -> tuple[str, Body]:
+        """The name and the arguments of the function that a call is made with."""
+        return self.prefix + step.tool, step.arguments
 
     def reply_events(self, step: Step, model: str) -> Iterator[Body | str]:
         """The data of each event."""
         chunk: Body = {"id": new_id("chatcmpl"), "object": "chat.completion.chunk", "created": 0, "model": model}
         delta: Body = {"role": "assistant"}
         if isinstance(step, CallTool):
-            function = {"name": self.prefix + step.tool, "arguments": json.dumps(step.arguments)}
+            name, arguments = self.called_function(step)
+            function = {"name": name, "arguments": json.dumps(arguments)}
             delta["tool_calls"] = [{"index": 0, "id": new_id("call"), "type": "function", "function": function}]
         else:
             delta["content"] = step.text
@@ -139,6 +149,32 @@ class Completions:
         yield {**chunk, "choices": [{"index": 0, "delta": delta, "finish_reason": None}]}
         yield {**chunk, "choices": [{"index": 0, "delta": {}, "finish_reason": reason}], "usage": usage}
         yield "[DONE]"
+
+
+class CopilotCompletions(Completions):
+    """Copilot CLI, with its names of tools."""
+
+    prefix = f"{SERVER}-"
+
+
+class QwenCompletions(Completions):
+    """Qwen Code, which names our tools in a message, and has one tool of its own that calls them."""
+
+    prefix = f"mcp__{SERVER}__"
+
+    def offered_tools(self, body: Body) -> frozenset[str]:
+        """Our tools that a request names, if they can be called."""
+        can_call = any(tool["function"]["name"] == "tool_call" for tool in body.get("tools", []))
+        named = re.findall(rf'"{self.prefix}(\w+)\\*": ', json.dumps(body["messages"])) if can_call else []
+        return frozenset(named)
+
+    def called_name(self, function: Body) -> str:
+        """The tool that a call in a request names, with the prefix."""
+        return json.loads(function["arguments"]).get("name", "")
+
+    def called_function(self, step: CallTool) -> tuple[str, Body]:
+        """The name and the arguments of the function that a call is made with."""
+        return "tool_call", {"name": self.prefix + step.tool, "arguments": step.arguments}
 
 
 def strip_prefix(prefix: str, names: Iterable[str]) -> frozenset[str]:
