@@ -87,7 +87,13 @@ MORE_CLIENTS: dict[str, Client] = {
             stdio=gemini_entry,
             http=lambda url: {"httpUrl": url, "timeout": CALL_SECONDS * 1000},
             variable="$VARIABLE",
-            limits=Limits("essential", EVERY_REQUEST, full_name="mcp__{server}__{tool}", seconds=CALL_SECONDS),
+            limits=Limits(
+                "essential",
+                "describes every listed tool in every request, and loads one when the model searches for it; "
+                "the gateway tools reach the others",
+                full_name="mcp__{server}__{tool}",
+                seconds=CALL_SECONDS,
+            ),
             source="qwenlm.github.io/qwen-code-docs/en/developers/tools/mcp-server; Qwen Code 0.24.4",
         ),
         Client(
