@@ -74,6 +74,12 @@ def test_the_readme_has_the_registry_s_marker() -> None:
     assert f"<!-- mcp-name: {read_manifest('server.json')['name']} -->" in (ROOT / "README.md").read_text()
 
 
+def test_nothing_that_git_ignores_is_packed() -> None:
+    """Packages that were built before would double the bundle."""
+    ignored, left_out = ({*(ROOT / name).read_text().split()} for name in (".gitignore", ".mcpbignore"))
+    assert ignored <= left_out
+
+
 @pytest.mark.usefixtures("spawns")
 def test_the_manifest_is_valid_and_packs(mcpb: Path, tmp_path: Path) -> None:
     """The bundle's own tool accepts the manifest and the icon; the bundle is small and holds no tests."""
