@@ -17,10 +17,14 @@ from .assistant_script import CallOwnTool, CallTool, Result, Say, Step
 from .assistants import claude_environ, codex_arguments, copilot_environ
 from .wire_formats import CopilotCompletions, Messages, Responses, WireFormat
 
-PLUGIN = "opencode-mcp@opencode-mcp"
-PROMPT = "Read the file."
+MARKETPLACE = "opencode-mcp"
+PLUGIN = f"opencode-mcp@{MARKETPLACE}"
+ROOT = Path(__file__).parents[2]
+PROMPT = "Read the file, and have OpenCode write one."
 FILE = "README.md"
-TOOLS = ("file_read", "add_operation")
+TOOLS = ("file_read", "run_task")
+WRITTEN = "scripted.txt"
+"""The file that OpenCode's own scripted model writes."""
 
 
 class PluginMessages(Messages):
@@ -35,13 +39,13 @@ class PluginClient:
 
     `listing` prints the servers, without one `lists_none`. `command` runs a prompt with the model at a URL. With
     `knows_project` a call without `directory` works in the project. `waiting` is a call of the client's own tool while
-    its first requests do not have the server's tools yet.
+    its first requests do not have the server's tools yet. `cache` is where it keeps a removed plugin for some days.
     """
 
     program: str
     name: str
     install: tuple[tuple[str, ...], ...]
-    uninstall: tuple[str, ...]
+    uninstall: tuple[tuple[str, ...], ...]
     listing: tuple[str, ...]
     lists_none: str
     wire_format: WireFormat
@@ -49,25 +53,27 @@ class PluginClient:
     environ: Callable[[str], Mapping[str, str]]
     knows_project: bool = True
     waiting: CallOwnTool | None = None
+    cache: str = "no cache"
 
 
 PLUGIN_CLIENTS = (
     PluginClient(
         "claude",
         "claude-code",
-        (("plugin", "marketplace", "add", "MARKETPLACE"), ("plugin", "install", PLUGIN)),
-        ("plugin", "uninstall", PLUGIN, "--yes"),
+        (("plugin", "marketplace", "add", str(ROOT)), ("plugin", "install", PLUGIN)),
+        (("plugin", "uninstall", PLUGIN, "--yes"), ("plugin", "marketplace", "remove", MARKETPLACE)),
         ("mcp", "list"),
         "No MCP servers configured",
         PluginMessages(),
         lambda url: ("-p", PROMPT, "--allowedTools", PluginMessages.prefix.removesuffix("__")),
         claude_environ,
+        cache=".claude/plugins/cache/",
     ),
     PluginClient(
         "codex",
         "codex",
-        (("plugin", "marketplace", "add", "MARKETPLACE"), ("plugin", "add", PLUGIN)),
-        ("plugin", "remove", PLUGIN),
+        (("plugin", "marketplace", "add", str(ROOT)), ("plugin", "add", PLUGIN)),
+        (("plugin", "remove", PLUGIN), ("plugin", "marketplace", "remove", MARKETPLACE)),
         ("mcp", "list"),
         "No MCP servers configured",
         Responses(),
@@ -78,8 +84,8 @@ PLUGIN_CLIENTS = (
     PluginClient(
         "copilot",
         "copilot",
-        (("plugin", "marketplace", "add", "MARKETPLACE"), ("plugin", "install", PLUGIN)),
-        ("plugin", "uninstall", PLUGIN),
+        (("plugin", "marketplace", "add", str(ROOT)), ("plugin", "install", PLUGIN)),
+        (("plugin", "uninstall", PLUGIN), ("plugin", "marketplace", "remove", MARKETPLACE)),
         ("mcp", "list"),
         "No MCP servers configured",
         CopilotCompletions(),
@@ -92,10 +98,10 @@ PLUGIN_CLIENTS = (
 
 @dataclass
 class PluginModel:
-    """A scripted model that reads a file through the bridge.
+    """A scripted model that reads a file through the bridge, and has OpenCode do a task.
 
-    If a call without `directory` is refused, it creates a session there, which makes OpenCode load the directory, and
-    then reads the file. `offered` and `request` are the tools and the text of the first request that has the bridge's
+    Where a call without `directory` is refused, the task names it, which makes OpenCode load the directory, and then
+    the file is read. `offered` and `request` are the tools and the text of the first request that has the bridge's
     tools, `results` those of its calls.
     """
 
@@ -118,18 +124,17 @@ class PluginModel:
         return stream_reply(self.client.wire_format, step, body["model"])
 
     def next_step(self) -> Step:
-        """Make the next call, or say what the last one returned."""
-        read, add = TOOLS
-        directory = {"directory": str(self.project)}
-        match self.results:
-            case []:
-                return CallTool(read, {"path": FILE})
-            case [refused] if "outside of a project" in refused.text:
-                return CallTool(add, {"operation": "session_create", "arguments": directory})
-            case [_, _]:
-                return CallTool(read, {"path": FILE, **directory})
-            case _:
-                return Say(f"The bridge says: {self.results[-1].text}")
+        """Make the next call, or say what the calls returned."""
+        read, run = TOOLS
+        refused = bool(self.results) and "outside of a project" in self.results[0].text
+        directory = {"directory": str(self.project)} if refused else {}
+        calls = [
+            CallTool(read, {"path": FILE}),
+            CallTool(run, {"prompt": "script:write", "permissions": "allow", **directory}),
+            *([CallTool(read, {"path": FILE, **directory})] if refused else []),
+        ]
+        done = len(self.results)
+        return calls[done] if done < len(calls) else Say("\n".join(result.text for result in self.results))
 
 
 @asynccontextmanager

@@ -14,21 +14,21 @@ from typing import cast
 import anyio
 import pytest
 
+from examples.scripted_model import ScriptedModel, provider_config
 from opencode_mcp.cli.clients import Machine
 from opencode_mcp.cli.clients.plugins import has_plugin
 from opencode_mcp.opencode.process.install import Program
 from opencode_mcp.skills import FOLDER, read_skills
 from opencode_mcp.tools.selection import ESSENTIAL_TOOLS
 from tests import npm, pypi
-from tests.conftest import RecordFigure
+from tests.conftest import QUICK_CONFIG, RecordFigure
 
-from .assistant_scenario import LIMIT_SECONDS, AssistantSandbox
+from .assistant_scenario import LIMIT_SECONDS, AssistantSandbox, find_our_files
 from .assistants import InstalledPrograms
-from .plugin_clients import FILE, PLUGIN_CLIENTS, TOOLS, PluginClient, serve_plugin_model
+from .plugin_clients import FILE, PLUGIN_CLIENTS, ROOT, TOOLS, WRITTEN, PluginClient, serve_plugin_model
 
 pytestmark = [pytest.mark.anyio, pytest.mark.clients]
 
-ROOT = Path(__file__).parents[2]
 PLUGIN_FOLDER = FOLDER.parent.relative_to(ROOT)
 SKILLS = [skill.name for skill in read_skills()]
 
@@ -36,9 +36,12 @@ SKILLS = [skill.name for skill in read_skills()]
 class PluginSandbox(AssistantSandbox):
     """An empty home and a project, and on PATH a `uvx` that starts this package, not the published one."""
 
-    def __init__(self, folder: Path, installed: InstalledPrograms, environ: Mapping[str, str]) -> None:
+    def __init__(self, folder: Path, installed: InstalledPrograms, environ: Mapping[str, str], model_url: str) -> None:
         super().__init__(folder, installed, environ)
         (self.work / FILE).write_text("hello from the project\n")
+        config = self.home / ".config" / "opencode" / "opencode.json"
+        config.parent.mkdir(parents=True)
+        config.write_text(json.dumps({**provider_config(model_url), **QUICK_CONFIG}))
         uvx = folder / "bin" / "uvx"
         uvx.parent.mkdir()
         command = shlex.join([sys.executable, "-P", "-m", "opencode_mcp"])
@@ -56,10 +59,9 @@ class PluginSandbox(AssistantSandbox):
         """Run commands of a client, and return what they print, on stderr too."""
         printed = ""
         for command in commands:
-            words = [str(program), *(str(ROOT) if text == "MARKETPLACE" else text for text in command)]
             with anyio.fail_after(LIMIT_SECONDS):
                 done = await anyio.run_process(
-                    words,
+                    [str(program), *command],
                     env=self.environ,
                     cwd=self.work,
                     stdin=subprocess.DEVNULL,
@@ -72,16 +74,18 @@ class PluginSandbox(AssistantSandbox):
 
 
 @pytest.fixture
-def sandbox(binaries: Path, program: Program, module_environ: Mapping[str, str], tmp_path: Path) -> PluginSandbox:
+def sandbox(
+    binaries: Path, program: Program, module_environ: Mapping[str, str], model: ScriptedModel, tmp_path: Path
+) -> PluginSandbox:
     """Where a client runs."""
-    return PluginSandbox(tmp_path, InstalledPrograms(binaries, program), module_environ)
+    return PluginSandbox(tmp_path, InstalledPrograms(binaries, program), module_environ, model.url)
 
 
 @pytest.mark.parametrize("client", PLUGIN_CLIENTS, ids=lambda client: cast("PluginClient", client).program)
 async def test_a_client_installs_the_plugin_and_uses_it(
     sandbox: PluginSandbox, binaries: Path, client: PluginClient, record_figure: RecordFigure
 ) -> None:
-    """The tools and the skills reach its model, a call works in the project, and afterwards no server is left."""
+    """The tools and the skills reach its model, a task is done in the project, and afterwards nothing is left."""
     program = npm.install_copilot() if client.program == "copilot" else binaries / client.program
     try:
         await sandbox.run_all(program, *client.install)
@@ -89,7 +93,7 @@ async def test_a_client_installs_the_plugin_and_uses_it(
         async with serve_plugin_model(client, sandbox.work) as (model, url):
             output = await sandbox.run((str(program), *client.command(url)), client.environ(url))
         remaining = await sandbox.wait_for_processes()
-        left = await sandbox.run_all(program, client.uninstall, client.listing)
+        left = await sandbox.run_all(program, *client.uninstall, client.listing)
     finally:
         sandbox.kill_processes()
 
@@ -97,9 +101,12 @@ async def test_a_client_installs_the_plugin_and_uses_it(
     assert model.offered >= {*ESSENTIAL_TOOLS}
     assert [name for name in SKILLS if name not in model.request] == []
     assert "hello from the project" in output
-    assert [result.tool for result in model.results] == [*(() if client.knows_project else TOOLS), TOOLS[0]]
+    assert [result.tool for result in model.results] == [*TOOLS, *(() if client.knows_project else TOOLS[:1])]
+    assert "completed" in {result.state for result in model.results}
+    assert (sandbox.work / WRITTEN).exists()
     assert remaining == {}
     assert client.lists_none in left
+    assert [file for file in find_our_files(sandbox.home) if not file.startswith(client.cache)] == []
     assert (is_found, has_plugin(client.name, sandbox.machine)) == (True, False)
 
 
