@@ -10,6 +10,7 @@ from tests.install_once import install_once
 
 ASSISTANTS = ("@anthropic-ai/claude-code@2.1.332", "@openai/codex@0.169.0", "@google/gemini-cli@0.61.0")
 COPILOT = "@github/copilot@1.0.102"
+CONTINUE = "@continuedev/cli@1.5.47"
 QWEN = "@qwen-code/qwen-code@0.24.4"
 FLAGS = ("--ignore-scripts", "--no-audit", "--no-fund", "--no-package-lock")
 
@@ -40,3 +41,8 @@ def install_copilot() -> Path:
 def install_qwen() -> Path:
     """Return the program of Qwen Code."""
     return install_packages("qwen", (QWEN,)) / ".bin" / "qwen"
+
+
+def install_continue() -> Path:
+    """Return the program of Continue's CLI."""
+    return install_packages("continue", (CONTINUE,)) / ".bin" / "cn"

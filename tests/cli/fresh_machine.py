@@ -126,7 +126,7 @@ HTTP_ENTRIES: dict[str, dict[str, Any]] = {
     "copilot": {"mcpServers": {"opencode": {"type": "http", "url": TOOLSET_URL, **COPILOT}}},
     "qwen": {"mcpServers": {"opencode": {"httpUrl": TOOLSET_URL, **GEMINI}}},
     "cline": {"mcpServers": {"opencode": {"type": "streamableHttp", "url": TOOLSET_URL, "timeout": 3600, **CLEAR}}},
-    "continue": {"mcpServers": {"opencode": {"type": "http", "url": TOOLSET_URL, **TOKEN_BY_VARIABLE}}},
+    "continue": {"mcpServers": {"opencode": {"type": "http", "url": TOOLSET_URL, **CLEAR}}},
     "kiro": {"mcpServers": {"opencode": {"url": TOOLSET_URL, **TOKEN_BY_VARIABLE}}},
     "amp": {"amp.mcpServers": {"opencode": {"url": TOOLSET_URL, **TOKEN_BY_VARIABLE}}},
     "kilo": {"mcp": {"opencode": {"type": "remote", "url": TOOLSET_URL, **OPENCODE}}},

@@ -200,6 +200,12 @@ def test_each_platform_has_its_file_locations(name: str, linux: str, mac: str, w
         ("codex", LINUX, {"CODEX_HOME": "/codex"}, PurePosixPath("/codex/config.toml")),
         ("copilot", LINUX, {"COPILOT_HOME": "/copilot"}, PurePosixPath("/copilot/mcp-config.json")),
         ("cline", LINUX, {"CLINE_MCP_SETTINGS_PATH": "/cline.json"}, PurePosixPath("/cline.json")),
+        (
+            "continue",
+            LINUX,
+            {"CONTINUE_GLOBAL_DIR": "/continue"},
+            PurePosixPath("/continue/mcpServers/opencode-mcp.json"),
+        ),
         ("claude-code", LINUX, {"CLAUDE_CONFIG_DIR": "/claude"}, PurePosixPath("/claude/.claude.json")),
     ],
 )

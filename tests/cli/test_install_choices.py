@@ -41,7 +41,6 @@ def test_settings_become_arguments_and_credentials_names(
         "opencode": "{env:OPENCODE_SERVER_PASSWORD}",
         "copilot": "${OPENCODE_SERVER_PASSWORD}",
         "qwen": "$OPENCODE_SERVER_PASSWORD",
-        "continue": "${OPENCODE_SERVER_PASSWORD}",
         "kiro": "${OPENCODE_SERVER_PASSWORD}",
         "amp": "${OPENCODE_SERVER_PASSWORD}",
         "kilo": "{env:OPENCODE_SERVER_PASSWORD}",
@@ -153,8 +152,10 @@ COMMAND = {"command": PROGRAM[0], "args": STDIO_ENTRIES["cursor"]["mcpServers"][
 
 @pytest.mark.parametrize("name", PRINTED_CLIENTS)
 def test_the_entry_of_a_client_that_is_edited_by_hand_is_printed(machine: FreshMachine, name: str) -> None:
-    """Most take the usual form; Goose has one of its own, with the name of the server in it."""
+    """Most take the usual form; Goose and Continue's CLI have forms of their own, with the name of the server in it."""
     expected: dict[str, Any] = {"mcpServers": {"second": COMMAND}}
+    if name == "continue-cli":
+        expected = {"mcpServers": [{"name": "second", **COMMAND}]}
     if name == "goose":
         entry = {"enabled": True, "type": "stdio", "name": "second", "cmd": PROGRAM[0], "args": COMMAND["args"]}
         expected = {"extensions": {"second": {**entry, "env_keys": ["NO_PROXY"], "envs": {}, "timeout": 3600}}}
@@ -181,6 +182,26 @@ def test_the_url_for_a_client_that_is_edited_by_hand_is_printed(
     said = machine.run("install", name, "--print", "--no-auth", "--toolsets", "all", "--http", URL)
 
     assert json.loads(said)[PRINTED_CLIENTS[name].container] == {"opencode": expected}
+
+
+def test_the_token_for_the_cli_of_continue_is_a_reference(machine: FreshMachine) -> None:
+    """In its YAML file, and with the header where it looks for it; in the JSON file of the extensions it cannot be."""
+    said = machine.run("install", "continue-cli", "--print", "--http", URL)
+
+    assert json.loads(said)["mcpServers"] == [
+        {
+            "name": "opencode",
+            "type": "streamable-http",
+            "url": f"{URL}/essential",
+            "requestOptions": {"headers": {"Authorization": "Bearer ${{ secrets.OPENCODE_MCP_TOKEN }}"}},
+        }
+    ]
+    assert "cannot refer to a variable" in machine.run("install", "continue", "--http", URL, code=2)
+
+
+def test_the_extensions_of_continue_are_told_from_its_cli(machine: FreshMachine) -> None:
+    """Which does not read the file."""
+    assert "install continue-cli --print" in machine.run("install", "continue")
 
 
 def test_every_added_client_names_the_documentation_of_its_format() -> None:

@@ -23,6 +23,7 @@ FOLDERS = {
     "copilot": (".copilot/skills", ".github/skills"),
     "qwen": (".qwen/skills", ".qwen/skills"),
     "cline": (".cline/skills", ""),
+    "continue": (".continue/skills", ".continue/skills"),
     "kiro": (".kiro/skills", ".kiro/skills"),
 }
 SHARED = ("vscode", "codex", "zed", "copilot")

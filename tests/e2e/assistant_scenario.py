@@ -130,14 +130,17 @@ async def run_assistant(
     await to_thread.run_sync(write_settings, file, assistant.settings)
     install_environ = command_process.command_environ(sandbox.environ, settings)
 
-    async def run_ours(*arguments: str) -> None:
+    async def run_ours(*arguments: str) -> str:
         done = await command_process.run_command(install_environ, *arguments, "--skill", cwd=sandbox.work)
         assert done.returncode == 0, done
+        return done.stdout
 
     started = monotonic()
     try:
         await run_ours("install", assistant.client, "--toolsets", "all")
+        printed = await run_ours("install", assistant.printed or assistant.client, "--toolsets", "all", "--print")
         async with serve_model(assistant.wire_format, partial(decide_step, task), task.file.exists) as model:
+            assistant.copy(sandbox.home, model.url, printed)
             output = await sandbox.run(
                 assistant.command(installed, model.url), assistant_environ(assistant, model, settings)
             )

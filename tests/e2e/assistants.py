@@ -12,7 +12,16 @@ from opencode_mcp.openapi import SNAPSHOT_VERSION
 from opencode_mcp.opencode.process.install import Program
 from tests import npm
 
-from .wire_formats import SERVER, Completions, CopilotCompletions, Messages, QwenCompletions, Responses, WireFormat
+from .wire_formats import (
+    SERVER,
+    Completions,
+    ContinueCompletions,
+    CopilotCompletions,
+    Messages,
+    QwenCompletions,
+    Responses,
+    WireFormat,
+)
 
 PROMPT = "Have OpenCode make the file."
 
@@ -30,6 +39,8 @@ class Assistant:
     """An assistant. `client` is what `install` calls it; `command` and `environ` are told the model's URL.
 
     `settings` is the text of its file before `install`; with `rewrites` it writes that file itself, in its own form.
+    `printed` is what `install --print` calls it if its user copies the entry; `copy` is given the home, the model's URL
+    and what was printed.
     """
 
     title: str
@@ -39,6 +50,8 @@ class Assistant:
     environ: Callable[[str], Mapping[str, str]]
     settings: str
     rewrites: bool = False
+    printed: str = ""
+    copy: Callable[[Path, str, str], None] = lambda home, url, printed: None
 
 
 def claude_command(installed: InstalledPrograms, url: str) -> tuple[str, ...]:
@@ -116,9 +129,27 @@ def qwen_environ(url: str) -> Mapping[str, str]:
     return {"OPENAI_BASE_URL": f"{url}/v1", "OPENAI_API_KEY": "scripted", "OPENAI_MODEL": "scripted"}
 
 
+def continue_command(installed: InstalledPrograms, url: str) -> tuple[str, ...]:
+    """It asks nobody."""
+    return (str(npm.install_continue()), "-p", PROMPT, "--auto")
+
+
+def write_continue_config(home: Path, url: str, printed: str) -> None:
+    """Write its YAML file, of which JSON is a part: the model is its only one."""
+    model = {
+        "name": "scripted",
+        "provider": "openai",
+        "model": "scripted",
+        "apiKey": "scripted",
+        "apiBase": f"{url}/v1",
+    }
+    config = {"name": "Mine", "version": "0.0.1", "schema": "v1", "models": [{**model, "roles": ["chat"]}]}
+    (home / ".continue" / "config.yaml").write_text(json.dumps({**config, **json.loads(printed)}))
+
+
 def pinned_version(package: str) -> str:
     """Return the version of a package that is pinned."""
-    pinned = (*npm.ASSISTANTS, npm.COPILOT, npm.QWEN)
+    pinned = (*npm.ASSISTANTS, npm.COPILOT, npm.QWEN, npm.CONTINUE)
     return next(text.rpartition("@")[2] for text in pinned if text.startswith(f"{package}@"))
 
 
@@ -168,5 +199,15 @@ ASSISTANTS = (
         qwen_environ,
         settings='// mine\n{"ui": {"hideTips": true}}  // keep\n',
         rewrites=True,
+    ),
+    Assistant(
+        f"Continue CLI {pinned_version('@continuedev/cli')}",
+        "continue",
+        ContinueCompletions(),
+        continue_command,
+        lambda _: {"CONTINUE_TELEMETRY_ENABLED": "0"},
+        settings=f'// mine\n{{"mcpServers": {{{OTHER_SERVER}}}}}',
+        printed="continue-cli",
+        copy=write_continue_config,
     ),
 )

@@ -157,6 +157,20 @@ class CopilotCompletions(Completions):
     prefix = f"{SERVER}-"
 
 
+class ContinueCompletions(Completions):
+    """Continue's CLI, which keeps the names of tools; those of its own begin with a capital."""
+
+    prefix = ""
+
+    def offered_tools(self, body: Body) -> frozenset[str]:
+        """Our tools in a request."""
+        return frozenset(name for name in super().offered_tools(body) if name.islower())
+
+    def tool_results(self, body: Body) -> list[Result]:
+        """The results in a request, oldest first; each is a list of parts, as JSON."""
+        return [Result(result.tool, content_text(json.loads(result.text))) for result in super().tool_results(body)]
+
+
 class QwenCompletions(Completions):
     """Qwen Code, which names our tools in a message, and has one tool of its own that calls them."""
 

@@ -108,7 +108,8 @@ class Client:
     `project` is below the project's folder. `variable` is the client's syntax for the environment variable VARIABLE, ""
     if it has none. Without `http` the file accepts no URL, and `http_instead` names the alternative. `programs` are its
     names on PATH. `source` is where its format is documented, with the version that was tried. `by_hand` is where the
-    entry belongs if this package does not edit the file.
+    entry belongs if this package does not edit the file; with `is_list` its container is a list of entries, which have
+    their names. `note` is what else its user should know.
     """
 
     name: str
@@ -127,6 +128,8 @@ class Client:
     programs: tuple[str, ...] = ()
     source: str = ""
     by_hand: str = ""
+    is_list: bool = False
+    note: str = ""
 
     def environment(self, launch: Launch) -> dict[str, str]:
         """Return the variables of an entry, each named in the client's way or with its value."""

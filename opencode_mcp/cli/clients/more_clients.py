@@ -14,6 +14,7 @@ from .client import (
     Client,
     Launch,
     Limits,
+    bearer_header,
     gemini_entry,
     opencode_entry,
     opencode_url,
@@ -51,6 +52,21 @@ def goose_url(url: str) -> dict[str, Any]:
 def roo_url(url: str) -> dict[str, Any]:
     """Return Roo Code's entry for a URL."""
     return {"type": "streamable-http", "url": url}
+
+
+def continue_cli_entry(client: Client, launch: Launch) -> dict[str, Any]:
+    """Return the entry of Continue's CLI, which is an element of a list; its whole environment reaches a server."""
+    return {"name": "opencode"} | standard_entry(client, launch)
+
+
+def continue_cli_url(url: str) -> dict[str, Any]:
+    """Return the entry of Continue's CLI for a URL."""
+    return {"name": "opencode", "type": "streamable-http", "url": url}
+
+
+def continue_cli_token(token: str) -> dict[str, Any]:
+    """Return the form of a bearer token in Continue's CLI."""
+    return {"requestOptions": bearer_header(token)}
 
 
 MORE_CLIENTS: dict[str, Client] = {
@@ -118,17 +134,22 @@ MORE_CLIENTS: dict[str, Client] = {
         Client(
             name="continue",
             title="Continue",
-            programs=("cn",),
             format="json",
             container="mcpServers",
-            # It reads every file of these folders.
-            user=lambda machine: (machine.home / ".continue" / "mcpServers" / "opencode-mcp.json",),
+            # The extensions of editors read every JSON file of these folders; the CLI, `cn`, reads none.
+            user=lambda machine: (
+                machine.folder("CONTINUE_GLOBAL_DIR", machine.home / ".continue") / "mcpServers" / "opencode-mcp.json",
+            ),
             project=(".continue/mcpServers/opencode-mcp.json",),
             stdio=typed_entry,
             http=lambda url: {"type": "http", "url": url},
-            variable="${VARIABLE}",
-            limits=ESSENTIAL,
+            # In JSON files, a reference to a variable is not replaced by its value.
+            variable="",
+            limits=Limits(
+                "essential", EVERY_REQUEST, environment="only a few variables, such as HOME and PATH, reach a server"
+            ),
             source="docs.continue.dev/customize/deep-dives/mcp",
+            note="the CLI, cn, does not read this file: see `opencode-mcp install continue-cli --print`",
         ),
         Client(
             name="kiro",
@@ -253,6 +274,19 @@ PRINTED_CLIENTS: dict[str, Client] = {
             http=goose_url,
             # It has a list of names instead, `env_keys`.
             variable="VARIABLE",
+        ),
+        replace(
+            printed(
+                "continue-cli",
+                "Continue CLI",
+                "in ~/.continue/config.yaml, as an element of the list `mcpServers` (JSON is YAML too)",
+                "docs.continue.dev/reference; Continue CLI 1.5.47",
+            ),
+            is_list=True,
+            stdio=continue_cli_entry,
+            http=continue_cli_url,
+            authorization=continue_cli_token,
+            variable="${{ secrets.VARIABLE }}",
         ),
         printed("lm-studio", "LM Studio", "with Program > Install > Edit mcp.json", "lmstudio.ai/docs/app/mcp"),
         replace(

@@ -7,6 +7,7 @@ first, keep comments, and undo it. Claude Code's user scope is the exception.
 from __future__ import annotations
 
 import argparse
+import json
 import re
 import shlex
 from collections.abc import Sequence
@@ -97,7 +98,7 @@ def print_for_hand(client: Client, settings: Settings, options: argparse.Namespa
     entry = build_entry(client, settings, options)
     # Goose repeats the name in the entry.
     entry |= {"name": options.name} if "name" in entry else {}
-    print_line(FORMATS[client.format].put("", (client.container, options.name), entry).rstrip())
+    print_line(json.dumps({client.container: [entry] if client.is_list else {options.name: entry}}, indent=2))
     return 0
 
 
@@ -211,7 +212,7 @@ def apply_change(change: Change, program: str | None, settings: Settings, name: 
 def remarks(client: Client, settings: Settings, options: argparse.Namespace) -> list[str]:
     """Return remarks for the user: limits of the client, and what must be set."""
     limits = client.limits
-    lines: list[str] = []
+    lines = [client.note] if client.note else []
     if not settings.toolsets and not settings.tools:
         lines.append(f"toolsets: {limits.preset}, as {client.title} {limits.reason}")
     number = expected_generation(settings)
