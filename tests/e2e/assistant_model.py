@@ -54,7 +54,7 @@ class AssistantModel:
             results = self.wire_format.tool_results(body)
             step = self.decide(results)
             self.turns.append(ModelTurn(offered, tuple(results), step, self.is_done(), json.dumps(body)))
-        return stream_reply(self.wire_format, step, body["model"])
+        return stream_reply(self.wire_format, step, body.get("model", ""))
 
 
 def stream_reply(wire_format: WireFormat, step: Step, model: str) -> StreamingResponse:

@@ -15,6 +15,7 @@ from tests import npm
 from .wire_formats import (
     SERVER,
     Completions,
+    Contents,
     ContinueCompletions,
     CopilotCompletions,
     Messages,
@@ -92,6 +93,21 @@ def codex_arguments(url: str, prompt: str, more_settings: Mapping[str, str]) -> 
     flags = [part for key, value in settings.items() for part in ("-c", f"{key}={value}")]
     free = ("--skip-git-repo-check", "--dangerously-bypass-approvals-and-sandbox")
     return ("exec", *free, *flags, prompt)
+
+
+def gemini_command(installed: InstalledPrograms, url: str) -> tuple[str, ...]:
+    """It asks nobody."""
+    return (str(installed.commands / "gemini"), "-p", PROMPT, "-m", "gemini-2.5-flash", "--approval-mode", "yolo")
+
+
+def gemini_environ(url: str) -> Mapping[str, str]:
+    """It trusts the folder that it is started in, without which it starts no server."""
+    return {
+        "GOOGLE_GEMINI_BASE_URL": url,
+        "GEMINI_API_KEY": "scripted",
+        "GEMINI_CLI_TRUST_WORKSPACE": "true",
+        "GEMINI_TELEMETRY_ENABLED": "false",
+    }
 
 
 def opencode_command(installed: InstalledPrograms, url: str) -> tuple[str, ...]:
@@ -174,6 +190,14 @@ ASSISTANTS = (
         codex_command,
         lambda _: {},
         settings=f"# mine\n{OTHER_CODEX_SERVER}",
+    ),
+    Assistant(
+        f"Gemini CLI {pinned_version('@google/gemini-cli')}",
+        "gemini",
+        Contents(),
+        gemini_command,
+        gemini_environ,
+        settings='// mine\n{"security": {"auth": {"selectedType": "gemini-api-key"}}}  // keep\n',
     ),
     Assistant(
         f"OpenCode {SNAPSHOT_VERSION}",

@@ -191,6 +191,33 @@ class QwenCompletions(Completions):
         return "tool_call", {"name": self.prefix + step.tool, "arguments": step.arguments}
 
 
+class Contents:
+    """Google's API: Gemini CLI."""
+
+    path = "/v1beta/models/{model}:streamGenerateContent"
+    prefix = f"mcp_{SERVER}_"
+
+    def offered_tools(self, body: Body) -> frozenset[str]:
+        """Our tools in a request."""
+        declared = [one["name"] for tool in body.get("tools", []) for one in tool.get("functionDeclarations", [])]
+        return strip_prefix(self.prefix, declared)
+
+    def tool_results(self, body: Body) -> list[Result]:
+        """The results in a request, oldest first."""
+        parts: list[Body] = [part for content in body["contents"] for part in content.get("parts", [])]
+        responses: list[Body] = [part["functionResponse"] for part in parts if "functionResponse" in part]
+        return [Result(one["name"].removeprefix(self.prefix), one["response"].get("output", "")) for one in responses]
+
+    def reply_events(self, step: Step, model: str) -> Iterator[Body | str]:
+        """The data of each event."""
+        part: Body = {"text": step.text} if isinstance(step, Say) else {}
+        if isinstance(step, CallTool):
+            part = {"functionCall": {"id": new_id("call"), "name": self.prefix + step.tool, "args": step.arguments}}
+        candidate = {"index": 0, "content": {"role": "model", "parts": [part]}, "finishReason": "STOP"}
+        usage = {"promptTokenCount": 100, "candidatesTokenCount": 20, "totalTokenCount": 120}
+        yield {"candidates": [candidate], "usageMetadata": usage, "modelVersion": model}
+
+
 def strip_prefix(prefix: str, names: Iterable[str]) -> frozenset[str]:
     """Return the names that have a prefix, without it."""
     return frozenset(name.removeprefix(prefix) for name in names if name.startswith(prefix))
