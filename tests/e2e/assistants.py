@@ -95,9 +95,17 @@ def codex_arguments(url: str, prompt: str, more_settings: Mapping[str, str]) -> 
     return ("exec", *free, *flags, prompt)
 
 
+GEMINI_SETTINGS = '{"security": {"auth": {"selectedType": "gemini-api-key"}}}'
+
+
 def gemini_command(installed: InstalledPrograms, url: str) -> tuple[str, ...]:
     """It asks nobody."""
-    return (str(installed.commands / "gemini"), "-p", PROMPT, "-m", "gemini-2.5-flash", "--approval-mode", "yolo")
+    return (str(installed.commands / "gemini"), *gemini_arguments(PROMPT))
+
+
+def gemini_arguments(prompt: str) -> tuple[str, ...]:
+    """It asks nobody."""
+    return ("-p", prompt, "-m", "gemini-2.5-flash", "--approval-mode", "yolo")
 
 
 def gemini_environ(url: str) -> Mapping[str, str]:
@@ -197,7 +205,7 @@ ASSISTANTS = (
         Contents(),
         gemini_command,
         gemini_environ,
-        settings='// mine\n{"security": {"auth": {"selectedType": "gemini-api-key"}}}  // keep\n',
+        settings=f"// mine\n{GEMINI_SETTINGS}  // keep\n",
     ),
     Assistant(
         f"OpenCode {SNAPSHOT_VERSION}",

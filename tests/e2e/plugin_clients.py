@@ -12,10 +12,12 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import StreamingResponse
 
+from opencode_mcp.skills import FOLDER
+
 from .assistant_model import serve_answers, stream_reply
 from .assistant_script import CallOwnTool, CallTool, Result, Say, Step
-from .assistants import claude_environ, codex_arguments, copilot_environ
-from .wire_formats import CopilotCompletions, Messages, Responses, WireFormat
+from .assistants import claude_environ, codex_arguments, copilot_environ, gemini_arguments, gemini_environ
+from .wire_formats import Contents, CopilotCompletions, Messages, Responses, WireFormat
 
 MARKETPLACE = "opencode-mcp"
 PLUGIN = f"opencode-mcp@{MARKETPLACE}"
@@ -56,6 +58,18 @@ class PluginClient:
     cache: str = "no cache"
 
 
+EXTENSION = str(FOLDER.parent)
+GEMINI = PluginClient(
+    "gemini",
+    "gemini",
+    (("extensions", "validate", EXTENSION), ("extensions", "link", "--consent", EXTENSION)),
+    (("extensions", "uninstall", "opencode-mcp"),),
+    ("mcp", "list"),
+    "No MCP servers configured",
+    Contents(),
+    lambda url: gemini_arguments(PROMPT),
+    gemini_environ,
+)
 PLUGIN_CLIENTS = (
     PluginClient(
         "claude",
@@ -121,7 +135,7 @@ class PluginModel:
             self.offered, self.request = self.offered or offered, self.request or json.dumps(body)
             self.results = [result for result in self.client.wire_format.tool_results(body) if result.tool in TOOLS]
             step = self.next_step()
-        return stream_reply(self.client.wire_format, step, body["model"])
+        return stream_reply(self.client.wire_format, step, body.get("model", ""))
 
     def next_step(self) -> Step:
         """Make the next call, or say what the calls returned."""

@@ -24,8 +24,8 @@ from tests import npm, pypi
 from tests.conftest import QUICK_CONFIG, RecordFigure
 
 from .assistant_scenario import LIMIT_SECONDS, AssistantSandbox, find_our_files
-from .assistants import InstalledPrograms
-from .plugin_clients import FILE, PLUGIN_CLIENTS, ROOT, TOOLS, WRITTEN, PluginClient, serve_plugin_model
+from .assistants import GEMINI_SETTINGS, InstalledPrograms
+from .plugin_clients import FILE, GEMINI, PLUGIN_CLIENTS, ROOT, TOOLS, WRITTEN, PluginClient, serve_plugin_model
 
 pytestmark = [pytest.mark.anyio, pytest.mark.clients]
 
@@ -111,23 +111,35 @@ async def test_a_client_installs_the_plugin_and_uses_it(
 
 
 async def test_gemini_links_the_extension(sandbox: PluginSandbox, binaries: Path) -> None:
-    """Its own validator accepts the folder; the server is connected, and the skills are there."""
+    """Its own validator accepts the folder; the server is connected, the skills are there, and a task is done."""
     folder = sandbox.home / ".gemini"
     folder.mkdir()
     (folder / "trustedFolders.json").write_text(json.dumps({str(sandbox.work): "TRUST_FOLDER"}))
-    extension = str(ROOT / PLUGIN_FOLDER)
+    (folder / "settings.json").write_text(GEMINI_SETTINGS)
     gemini = binaries / "gemini"
 
-    await sandbox.run_all(gemini, ("extensions", "validate", extension), ("extensions", "link", "--consent", extension))
-    servers = await sandbox.run_all(gemini, ("mcp", "list"))
-    skills = await sandbox.run_all(gemini, ("skills", "list"))
-    assert has_plugin("gemini", sandbox.machine)
-    await sandbox.run_all(gemini, ("extensions", "uninstall", "opencode-mcp"))
+    try:
+        await sandbox.run_all(gemini, *GEMINI.install)
+        servers = await sandbox.run_all(gemini, GEMINI.listing)
+        skills = await sandbox.run_all(gemini, ("skills", "list"))
+        assert has_plugin("gemini", sandbox.machine)
+        async with serve_plugin_model(GEMINI, sandbox.work) as (model, url):
+            output = await sandbox.run((str(gemini), *GEMINI.command(url)), GEMINI.environ(url))
+        remaining = await sandbox.wait_for_processes()
+        await sandbox.run_all(gemini, *GEMINI.uninstall)
+    finally:
+        sandbox.kill_processes()
 
     assert "opencode (from opencode-mcp)" in servers
     assert "Connected" in servers
-    assert [name for name in SKILLS if f"{name} [Enabled]" not in skills] == []
+    assert [name for name in SKILLS if f"{name} [Enabled]" not in skills or name not in model.request] == []
+    assert "hello from the project" in output
+    assert [result.tool for result in model.results] == [*TOOLS]
+    assert model.results[-1].state == "completed"
+    assert (sandbox.work / WRITTEN).exists()
+    assert remaining == {}
     assert not has_plugin("gemini", sandbox.machine)
+    assert [*find_our_files(sandbox.home)] == []
 
 
 def test_claude_code_finds_nothing_wrong(binaries: Path, module_environ: Mapping[str, str]) -> None:
