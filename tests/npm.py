@@ -12,6 +12,7 @@ ASSISTANTS = ("@anthropic-ai/claude-code@2.1.332", "@openai/codex@0.169.0", "@go
 COPILOT = "@github/copilot@1.0.102"
 CONTINUE = "@continuedev/cli@1.5.47"
 QWEN = "@qwen-code/qwen-code@0.24.4"
+TYPESCRIPT_SDK = "@modelcontextprotocol/sdk@1.32.2"
 FLAGS = ("--ignore-scripts", "--no-audit", "--no-fund", "--no-package-lock")
 
 

@@ -75,9 +75,9 @@ def test_the_readme_has_the_registry_s_marker() -> None:
 
 
 def test_nothing_that_git_ignores_is_packed() -> None:
-    """Packages that were built before would double the bundle."""
+    """Packages that were built before would double the bundle, and the cache of the site would add a third."""
     ignored, left_out = ({*(ROOT / name).read_text().split()} for name in (".gitignore", ".mcpbignore"))
-    assert ignored <= left_out
+    assert ignored | {".cache/"} <= left_out
 
 
 @pytest.mark.usefixtures("spawns")

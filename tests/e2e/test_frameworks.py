@@ -12,12 +12,13 @@ import anyio
 import pytest
 
 from examples.scripted_model import ScriptedModel
-from tests import pypi
+from tests import npm, pypi
 from tests.conftest import make_project
 
 pytestmark = [pytest.mark.clients, pytest.mark.anyio]
 
 EXAMPLES = Path(__file__).parents[2] / "examples" / "frameworks"
+TYPESCRIPT = EXAMPLES / "typescript_sdk.mjs"
 PROMPT = 'script:tool run_task {"prompt": "script:write", "permissions": "allow"}'
 CODE = """<code>
 report = run_task(prompt="script:write", permissions="allow")
@@ -59,5 +60,23 @@ async def test_an_agent_of_a_framework_has_opencode_do_a_task(
     assert (project / "scripted.txt").exists()
 
 
+async def test_a_client_of_the_typescript_sdk_has_opencode_do_a_task(
+    attached_environ: Mapping[str, str], tmp_path: Path
+) -> None:
+    """It prints the state, and the file is there; on stderr is the progress."""
+    project = make_project(tmp_path / "project", attached_environ)
+    (tmp_path / "node_modules").symlink_to(npm.install_packages("typescript-sdk", (npm.TYPESCRIPT_SDK,)))
+    program = tmp_path / TYPESCRIPT.name
+    program.write_bytes(TYPESCRIPT.read_bytes())  # Node looks for packages beside the file
+    path = os.pathsep.join([str(Path(sys.executable).parent), attached_environ["PATH"]])
+    command = ["node", str(program), str(project), "script:write"]
+    done = await anyio.run_process(command, env={**attached_environ, "PATH": path}, cwd=tmp_path, check=False)
+
+    assert (done.returncode, done.stdout.decode()) == (0, "completed\n"), done.stderr.decode()
+    assert "write" in done.stderr.decode()
+    assert (project / "scripted.txt").exists()
+
+
 def test_every_example_of_a_framework_is_run() -> None:
     assert {path.stem for path in EXAMPLES.glob("*.py")} == {*FRAMEWORKS}
+    assert [*EXAMPLES.glob("*.mjs")] == [TYPESCRIPT]
