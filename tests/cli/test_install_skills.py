@@ -24,6 +24,7 @@ FOLDERS = {
     "qwen": (".qwen/skills", ".qwen/skills"),
     "cline": (".cline/skills", ""),
     "continue": (".continue/skills", ".continue/skills"),
+    "kilo": (".config/kilo/skills", ".kilo/skills"),
     "kiro": (".kiro/skills", ".kiro/skills"),
 }
 SHARED = ("vscode", "codex", "zed", "copilot")

@@ -4,7 +4,7 @@ From the clients' documentation in November 2026: code.claude.com/docs/en/skills
 code.visualstudio.com/docs/agent-customization/agent-skills, developers.openai.com/codex/skills, zed.dev/docs/ai/skills,
 geminicli.com/docs/cli/using-agent-skills, docs.windsurf.com/windsurf/cascade/skills, opencode.ai/v1/docs/skills,
 qwenlm.github.io/qwen-code-docs/en/users/features/skills, docs.cline.bot/customization/skills, kiro.dev/docs/skills.
-Continue's are those of its CLI, version 1.5.47.
+Continue's are those that its CLI 1.5.47 reads, Kilo's those that its CLI 7.7.9 does.
 """
 
 from __future__ import annotations
@@ -52,6 +52,7 @@ SKILL_FOLDERS: Mapping[str, SkillFolder] = {
     "continue": SkillFolder(
         lambda machine: machine.folder("CONTINUE_GLOBAL_DIR", machine.home / ".continue") / "skills", ".continue/skills"
     ),
+    "kilo": SkillFolder(lambda machine: machine.home / ".config" / "kilo" / "skills", ".kilo/skills"),
     "kiro": SkillFolder(lambda machine: machine.home / ".kiro" / "skills", ".kiro/skills"),
 }
 """By the name of the client; the others have no folder that is documented."""
