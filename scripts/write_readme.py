@@ -82,7 +82,8 @@ def paths(client: Client) -> str:
     elsewhere = [f"{system} `{file}`" for system, file in files.items() if file.replace("\\", "/") != files[""]]
     project = [f"in a project `{client.project[0]}`"] if client.project else []
     read = f" (format: {client.source}, November 2026)" if client.source else ""
-    return ", ".join([f"`{files['']}`", *elsewhere, *project]) + read
+    note = f"; {client.note}" if client.note else ""
+    return ", ".join([f"`{files['']}`", *elsewhere, *project]) + read + note
 
 
 def stdio_entry(client: Client) -> str:

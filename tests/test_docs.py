@@ -23,6 +23,7 @@ from scripts.build_site import (
     write_source,
 )
 from scripts.try_opencode2 import ROWS
+from tests.e2e.assistants import ASSISTANTS
 from tests.opencode2 import scenario_table as on_fake
 from tests.opencode2_on_1 import scenario_table as on_opencode_1
 from tests.scenarios import SCENARIOS
@@ -49,6 +50,13 @@ def test_links_point_to_existing_files_and_headings(page: str) -> None:
             broken.append(f"{target}#{fragment}")
 
     assert broken == []
+
+
+def test_the_page_about_clients_names_the_versions_that_the_tests_run() -> None:
+    """Each has a row of the table."""
+    rows = [line for line in (ROOT / "docs" / "clients.md").read_text(encoding="utf-8").splitlines() if "test" in line]
+
+    assert [one.title for one in ASSISTANTS if not any(row.startswith(f"| {one.title} |") for row in rows)] == []
 
 
 def test_broken_links_are_detected() -> None:

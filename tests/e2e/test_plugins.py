@@ -133,6 +133,7 @@ async def test_gemini_links_the_extension(sandbox: PluginSandbox, binaries: Path
     assert "opencode (from opencode-mcp)" in servers
     assert "Connected" in servers
     assert [name for name in SKILLS if f"{name} [Enabled]" not in skills or name not in model.request] == []
+    assert model.offered == {*ESSENTIAL_TOOLS}
     assert "hello from the project" in output
     assert [result.tool for result in model.results] == [*TOOLS]
     assert model.results[-1].state == "completed"
