@@ -29,7 +29,7 @@ from opencode_mcp.settings import Settings
 
 from . import npm
 from .shared_server import SharedServerPool
-from .tiers import TIERS, SpawnRecorder, tier_of
+from .tiers import MARKED_TIERS, TIERS, SpawnRecorder, tier_of
 
 Connect = Callable[..., AbstractAsyncContextManager[Client]]
 Config = Mapping[str, Any]
@@ -63,6 +63,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     """Add the flag that renews the tool snapshots, and those for long runs."""
     parser.addoption("--update-snapshots", action="store_true", help="write tests/tools/snapshots anew")
     parser.addoption("--chaos", type=int, metavar="SEED", help="play every scenario over a bad network too")
+    parser.addoption("--every-scenario", action="store_true", help="play each way to answer each permission")
     parser.addoption("--mcp-tasks", action="store_true", help="play every scenario through MCP Tasks too")
     parser.addoption("--opencode2", action="store_true", help="play every scenario that it can on the fake OpenCode 2")
 
@@ -76,6 +77,17 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
     named = any("::" in argument or argument.endswith(".py") for argument in config.args)
     heavy = {"clients", "scale"} & {*str(config.option.markexpr).split()}
     return 0 if named or heavy else 2 * (os.cpu_count() or 1)
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Where `-m` names a tier of marked tests, leave out the files without the mark.
+
+    To import all of them takes five seconds of processor time, in every worker.
+    """
+    tier = config.option.markexpr
+    if tier not in MARKED_TIERS or collection_path.suffix != ".py":
+        return None
+    return f"mark.{tier}" not in collection_path.read_text(encoding="utf-8") or None
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -25,6 +25,9 @@ TIER_BY_FIXTURE = {
 TIERS = ("clients", "scale", "slow", "process", "opencode", "unit")
 """Every tier, in the order in which tests run: those that take longest begin first."""
 
+MARKED_TIERS = frozenset(TIERS) - {*TIER_BY_FIXTURE.values(), "unit"}
+"""The tiers that no fixture tells: a test is in one of them if it is marked."""
+
 SPAWN_EVENTS = frozenset({"subprocess.Popen", "os.fork", "os.posix_spawn", "os.system"})
 """Audit events of the interpreter that mean a new process."""
 
