@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator, Mapping
+from functools import cache
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
@@ -40,11 +41,14 @@ FORBIDDEN: dict[str, set[str]] = {
 }
 
 
-def modules() -> Iterator[tuple[str, Path, ast.Module]]:
-    """Yield every module of the package as (layer, path below the package, syntax tree)."""
-    for path in sorted(PACKAGE.rglob("*.py")):
-        relative = path.relative_to(PACKAGE)
-        yield relative.parts[0].removesuffix(".py"), relative, ast.parse(path.read_text(encoding="utf-8"))
+@cache
+def modules() -> tuple[tuple[str, Path, ast.Module], ...]:
+    """Return every module of the package as (layer, path below the package, syntax tree)."""
+    relatives = [path.relative_to(PACKAGE) for path in sorted(PACKAGE.rglob("*.py"))]
+    return tuple(
+        (relative.parts[0].removesuffix(".py"), relative, ast.parse((PACKAGE / relative).read_text(encoding="utf-8")))
+        for relative in relatives
+    )
 
 
 def module_name(relative: Path) -> str:

@@ -59,6 +59,7 @@ async def call_allowed(client: Client, tool: str, **arguments: Any) -> dict[str,
     return facts(result)
 
 
+@pytest.mark.unchanged_project
 async def test_the_project_is_the_default(confined: Client, project: Path) -> None:
     """Without --directory it is the first allowed one."""
     assert (await call_allowed(confined, "path_get"))["directory"] == str(project)
@@ -265,6 +266,7 @@ async def test_files_outside_are_not_attached(confined: Client, outside_project:
     assert messages["result"] == []
 
 
+@pytest.mark.unchanged_project
 async def test_a_command_may_mention_a_file_of_the_project(confined: Client) -> None:
     """It is attached, and mail addresses mention nothing."""
     session = (await call_allowed(confined, "session_create"))["id"]
@@ -294,6 +296,7 @@ async def test_operations_that_span_directories_are_refused(confined: Client, ou
     await call_refused(confined, "tui_control_response", body={})
 
 
+@pytest.mark.unchanged_project
 async def test_a_nul_in_a_directory_is_an_argument_error(unconfined: Client, confined: Client) -> None:
     """With an allowlist and without: no path can have one."""
     for one in (unconfined, confined):

@@ -125,6 +125,7 @@ async def test_the_list_of_all_projects_continues_at_its_cursor(client: Client, 
     assert found == created
 
 
+@pytest.mark.unchanged_project
 async def test_a_session_is_found_on_any_server(client: Client) -> None:
     """Operations and workflows that name it need nothing else, and the other server does not know it."""
     id = await new_session(client, server="second", title="over there")
@@ -150,6 +151,7 @@ async def test_a_task_runs_on_the_named_server(client: Client) -> None:
     assert again["session_id"] == there["session_id"]
 
 
+@pytest.mark.unchanged_project
 async def test_tasks_continue_sessions_of_several_servers(client: Client) -> None:
     """Each is sent to where its session is."""
     ids = [await new_session(client, server=name) for name in ("second", "main")]
@@ -162,6 +164,7 @@ async def test_tasks_continue_sessions_of_several_servers(client: Client) -> Non
     ]
 
 
+@pytest.mark.unchanged_project
 async def test_a_wait_can_be_for_tasks_of_several_servers(client: Client) -> None:
     """Their reports come in the order in which they were asked for."""
     started = [await call(client, "start_task", prompt="script:slow 4 0.3", server=name) for name in ("second", "main")]
@@ -190,6 +193,7 @@ async def test_a_permission_is_found_by_its_id_alone(client: Client, project: Pa
     )
 
 
+@pytest.mark.unchanged_project
 @pytest.mark.parametrize("mode", ["legacy", "auto"])
 async def test_a_subscription_follows_the_session_s_server(
     connect: Connect, project: Path, endpoint: Endpoint, second: Endpoint, mode: str
@@ -212,6 +216,7 @@ async def test_a_subscription_follows_the_session_s_server(
     assert (one.streams_opened, other.streams_opened) == (0, 1)
 
 
+@pytest.mark.unchanged_project
 async def test_an_unknown_session_is_opencode_s_404(client: Client) -> None:
     """All were asked, and all say so."""
     words = "NotFoundError: Session not found: ses_missing"
@@ -226,6 +231,7 @@ async def test_an_unknown_session_is_opencode_s_404(client: Client) -> None:
     assert raised.value.code == types.INVALID_PARAMS
 
 
+@pytest.mark.unchanged_project
 async def test_a_deleted_session_is_forgotten(client: Client) -> None:
     """What was remembered of it does not outlive its 404."""
     id = await new_session(client, server="second")
@@ -269,6 +275,7 @@ async def run_proxy_until_cancelled(
             await anyio.sleep_forever()
 
 
+@pytest.mark.unchanged_project
 async def test_a_server_that_goes_away_is_named(
     connect: Connect, project: Path, endpoint: Endpoint, second: Endpoint
 ) -> None:
@@ -290,6 +297,7 @@ async def test_a_server_that_goes_away_is_named(
             assert (await call(client, "report_task", session_id=ids[0]))["server"] == "main"
 
 
+@pytest.mark.unchanged_project
 async def test_an_unknown_server_name_is_refused(client: Client) -> None:
     """So is `server` beside a session that says it already."""
     for tool, arguments in (("session_create", {}), ("run_task", {"prompt": "x"}), ("session_list", {})):
@@ -317,6 +325,7 @@ async def test_the_gateway_reaches_every_server(client: Client) -> None:
     }
 
 
+@pytest.mark.unchanged_project
 async def test_a_tool_takes_a_server_unless_its_session_implies_it(client: Client, catalog: Catalog) -> None:
     """The gateway's tools pass it on among an operation's arguments."""
     listed = {tool.name: tool.input_schema for tool in (await client.list_tools()).tools}
@@ -350,6 +359,7 @@ async def test_a_single_named_server_behaves_like_an_unnamed_one(
         assert "server" in await call_failing(client, "session_list", server="only")
 
 
+@pytest.mark.unchanged_project
 async def test_no_password_is_sent_to_the_client(client: Client, second: Endpoint) -> None:
     """That of a single server is as secret as the one of all."""
     made = await call(client, "session_create", title=f"it is {second.password}")
@@ -357,6 +367,7 @@ async def test_no_password_is_sent_to_the_client(client: Client, second: Endpoin
     assert made["title"] == f"it is {MARKER}"
 
 
+@pytest.mark.unchanged_project
 async def test_a_server_with_a_wrong_password_is_named(
     connect: Connect, project: Path, endpoint: Endpoint, second: Endpoint
 ) -> None:

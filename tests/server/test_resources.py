@@ -207,6 +207,7 @@ async def test_a_missing_resource_is_an_error(client: Client) -> None:
         assert raised.value.data == {"uri": uri}
 
 
+@pytest.mark.unchanged_project
 async def test_operations_need_no_opencode(
     connect: Connect, mode: str, unreachable_settings: Settings, catalog: Catalog
 ) -> None:
@@ -220,6 +221,7 @@ async def test_operations_need_no_opencode(
     assert described["input_schema"]["required"] == ["sessionID"]
 
 
+@pytest.mark.unchanged_project
 async def test_lists_do_not_wait_for_opencode(connect: Connect, mode: str, unreachable_settings: Settings) -> None:
     """Without an answer within a second the lists have what is fixed."""
     async with connect(unreachable_settings, mode=mode) as client:
@@ -231,6 +233,7 @@ async def test_lists_do_not_wait_for_opencode(connect: Connect, mode: str, unrea
     assert len(templates.resource_templates) == 7
 
 
+@pytest.mark.unchanged_project
 @pytest.mark.parametrize("unreachable_settings", ["refuses", "is not started"], indirect=True)
 async def test_reading_without_opencode_says_why(connect: Connect, mode: str, unreachable_settings: Settings) -> None:
     """What cannot be read for another reason than that it is missing is an internal error with words."""

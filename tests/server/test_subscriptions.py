@@ -124,6 +124,7 @@ async def subscribe_while(client: Client, *uris: str) -> AsyncGenerator[None]:
         await unsubscribe(client, uri)
 
 
+@pytest.mark.unchanged_project
 async def test_a_session_is_reported_until_it_ends(
     connect: Connect, mode: str, updates: UpdateRecorder, tmp_path: Path
 ) -> None:
@@ -158,6 +159,7 @@ async def test_every_view_of_a_session_is_notified(connect: Connect, mode: str, 
                 await updates.wait_for_update(uri)
 
 
+@pytest.mark.unchanged_project
 async def test_bursts_become_few_notifications(
     connect: Connect, mode: str, updates: UpdateRecorder, tmp_path: Path
 ) -> None:
@@ -178,6 +180,7 @@ async def test_bursts_become_few_notifications(
     assert 4 <= count <= seconds / MIN_UPDATE_SECONDS + 2
 
 
+@pytest.mark.unchanged_project
 async def test_changes_of_another_session_are_not_notified(
     connect: Connect, mode: str, updates: UpdateRecorder
 ) -> None:
@@ -246,6 +249,7 @@ async def test_an_ended_subscription_sends_nothing(connect: Connect, updates: Up
     assert len(updates.uris) < 60
 
 
+@pytest.mark.unchanged_project
 async def test_the_event_stream_is_open_only_while_a_client_is_subscribed(
     connect: Connect, mode: str, endpoint: Endpoint, attached: Settings, updates: UpdateRecorder
 ) -> None:
@@ -301,6 +305,7 @@ async def prompt_and_wait_for_update(client: Client, updates: UpdateRecorder) ->
     return uri
 
 
+@pytest.mark.unchanged_project
 async def test_subscriptions_work_over_http(
     attached: Settings, catalog: Catalog, endpoint: Endpoint, mode: str, updates: UpdateRecorder
 ) -> None:
@@ -317,6 +322,7 @@ async def test_subscriptions_work_over_http(
         await eventually(closed)
 
 
+@pytest.mark.unchanged_project
 async def test_subscribers_share_a_watcher(attached: Settings, catalog: Catalog, endpoint: Endpoint) -> None:
     """Clients of both eras share one stream; those that stay get updates when the others have left."""
     mine, others = UpdateRecorder(), UpdateRecorder()
@@ -340,6 +346,7 @@ async def test_subscribers_share_a_watcher(attached: Settings, catalog: Catalog,
         await eventually(lambda: relay.open_streams == 0)
 
 
+@pytest.mark.unchanged_project
 async def test_subscriptions_work_over_stdio(
     attached: Settings, environ: Mapping[str, str], mode: str, updates: UpdateRecorder
 ) -> None:
