@@ -112,6 +112,7 @@ def accept_form(**content: str) -> types.ElicitResult:
 
 DECLINED, CANCELLED = types.ElicitResult(action="decline"), types.ElicitResult(action="cancel")
 DECLINED_AT_ONCE = "form declined at once"
+ONE_REPLY_ANSWERER = "by another client, 2026-07-28"
 READ_SECONDS = MIN_READING_SECONDS + 0.5
 REJECT_MESSAGE = "make it elsewhere"
 REPLY_CASES: Mapping[str, tuple[ReplyCase, ...]] = {
@@ -282,9 +283,21 @@ def iter_scenarios() -> Iterator[Scenario]:
         for reply in REPLY_CASES[case.kind]:
             for answerer, does in iter_answerers(case, reply):
                 config: Config | None = {} if reply.name == "always" else None
-                yield Scenario(
-                    f"{case.name} asked, {reply.name}: {answerer}", does, case.state_after(reply), config=config
-                )
+                yield Scenario(answered_name(case, reply, answerer), does, case.state_after(reply), config=config)
+
+
+def answered_name(case: RequestCase, reply: ReplyCase, answerer: str) -> str:
+    """Return the name of the scenario of an answered request."""
+    return f"{case.name} asked, {reply.name}: {answerer}"
+
+
+def iter_spare_names() -> Iterator[str]:
+    """Yield the names of every second permission: each two of request, answer and client are in another scenario."""
+    for case_number, case in enumerate(case for case in REQUEST_CASES if case.kind == "permission"):
+        for reply_number, reply in enumerate(REPLY_CASES[case.kind]):
+            for number, (answerer, _) in enumerate(iter_answerers(case, reply)):
+                if (case_number + reply_number + number) % 2 and answerer != ONE_REPLY_ANSWERER:
+                    yield answered_name(case, reply, answerer)
 
 
 def iter_answerers(case: RequestCase, reply: ReplyCase) -> Iterator[tuple[str, Action]]:
@@ -295,7 +308,7 @@ def iter_answerers(case: RequestCase, reply: ReplyCase) -> Iterator[tuple[str, A
         yield "by tool", answer_by_tool(case, reply)
         yield "by another client", answer_by_other_client(case, reply, "legacy")
         if reply.name == "reject":
-            yield "by another client, 2026-07-28", answer_by_other_client(case, reply, "auto")
+            yield ONE_REPLY_ANSWERER, answer_by_other_client(case, reply, "auto")
 
 
 SCENARIOS = (
@@ -307,3 +320,6 @@ SCENARIOS = (
         for version, mode in CLIENT_MODES.items()
     ),
 )
+
+SPARE_SCENARIOS = frozenset(iter_spare_names())
+"""The scenarios that are played only on demand."""

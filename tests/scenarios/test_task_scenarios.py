@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
+from itertools import combinations
 
 import pytest
 
 from tests.scenarios import SCENARIOS
 
 from .conftest import with_more_time
+from .permissions import SPARE_SCENARIOS
 from .scenario import Scenario, run_scenario
 from .scenario_context import ScenarioContext
 
@@ -72,7 +75,7 @@ SCENARIOS_NEEDING_EVERY_EVENT = {"progress on each step"}
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Run all scenarios: the quick ones in the `opencode` tier, the others in the `slow` tier."""
+    """Run what the options select: the quick scenarios in the `opencode` tier, the others in the `slow` tier."""
     if "faulty_scenario_context" in metafunc.fixturenames:
         all_scenarios = metafunc.config.getoption("--chaos") is not None
         names = (
@@ -94,9 +97,11 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
             if scenario.name in names
         ]
     elif "scenario_context" in metafunc.fixturenames:
+        left_out = set[str]() if metafunc.config.getoption("--every-scenario") else SPARE_SCENARIOS - QUICK_SCENARIOS
         scenarios = [
             pytest.param(scenario, marks=() if scenario.name in QUICK_SCENARIOS else pytest.mark.slow)
             for scenario in SCENARIOS
+            if scenario.name not in left_out
         ]
     else:
         return
@@ -125,6 +130,18 @@ async def test_a_scenario_reports_the_expected_state_through_an_mcp_task(
 def test_every_scenario_has_a_unique_name() -> None:
     """Names are the ids of the tests."""
     assert len({scenario.name for scenario in SCENARIOS}) == len(SCENARIOS)
+
+
+def test_each_two_of_request_answer_and_client_are_played() -> None:
+    """Without --every-scenario a permission is not given by each client in each way, but each two of them meet."""
+    answered = re.compile("(.*) asked, (.*?): (by .*)")
+    parts = {scenario.name: match.groups() for scenario in SCENARIOS if (match := answered.fullmatch(scenario.name))}
+    pairs = {name: {*combinations(enumerate(values), 2)} for name, values in parts.items()}
+
+    assert len(SPARE_SCENARIOS) > 30
+    assert parts.keys() > SPARE_SCENARIOS
+    played = set[object]().union(*(pairs[name] for name in parts.keys() - SPARE_SCENARIOS))
+    assert set[object]().union(*pairs.values()) == played
 
 
 def test_the_named_scenarios_exist() -> None:
