@@ -151,7 +151,7 @@ class OpenCode(ClientOperations[GenerationT]):
         """Call an operation that returns a page of a list, and go on to the last one; yield what each call returns.
 
         Raises:
-            InvalidArguments: there is no such operation. While iterating: it has no pages, or what `answer` raises.
+            InvalidArguments: the operation does not exist. While iterating: it has no pages, or what `answer` raises.
             UnexpectedResponse: the list would have no end.
         """
         return iterate_pages(self._operation(name), arguments, partial(self.answer, name))

@@ -81,7 +81,7 @@ def find_log_files(settings: Settings) -> tuple[list[LogFile], list[str]]:
     elif logs:
         files.append(LogFile("opencode", logs[-1]))
     else:
-        problems.append(f"opencode: there is no log in {folder}")
+        problems.append(f"opencode: no log in {folder}")
     if settings.log_file is None:
         problems.append(
             "bridge: it logs to its stderr, which the client keeps; --log-file or OPENCODE_MCP_LOG_FILE names a file"

@@ -56,7 +56,7 @@ LISTED_FOR_ALLOWLIST = 200
 class SessionRow:
     """A session. `cost` is in US dollars and `tokens` without cached ones, both with subagents; times are ISO 8601.
 
-    `state` is that of a task, `idle` if there is no prompt or nothing works on it, or `unknown` with the `error` of the
+    `state` is that of a task, `idle` without a prompt or if it does not run, or `unknown` with the `error` of the
     read. `pending` are the requests that it waits for, as in the report of a task. `assistants` are the clients whose
     work it is. `activity` is what a running one does.
     """

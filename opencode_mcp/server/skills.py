@@ -49,7 +49,7 @@ async def get_skill(context: RequestContext, params: SkillParams) -> dict[str, A
     """Describe one skill.
 
     Raises:
-        MCPError: an older protocol, or there is no skill with this URI.
+        MCPError: an older protocol, or no skill has this URI.
     """
     require_extensions(context)
     for skill in read_skills():

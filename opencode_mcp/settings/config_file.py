@@ -86,7 +86,7 @@ def read_project_file(directory: str, environ: Mapping[str, str]) -> ConfigFile 
 
 
 def stat_file(path: Path) -> os.stat_result:
-    """Return what is known of a file that is to be read: a repository may have a link to a device.
+    """Return the status of a file before it is read: a repository may have a link to a device.
 
     Raises:
         SettingsError: it cannot be read, is not a regular file, or is too long.

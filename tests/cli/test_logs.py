@@ -66,7 +66,7 @@ def test_without_a_log_the_exit_code_is_1(logs: Path, capsys: pytest.CaptureFixt
     """With where it would be."""
     (logs / ".local/share/opencode/log/opencode.log").unlink()
     assert main(["logs", "opencode"]) == 1
-    assert f"there is no log in {logs}/.local/share/opencode/log" in capsys.readouterr().err
+    assert f"opencode: no log in {logs}/.local/share/opencode/log" in capsys.readouterr().err
     assert main(["logs", "--url", "http://127.0.0.1:9", "opencode"]) == 1
     assert "on its own machine" in capsys.readouterr().err
     assert main(["logs", "bridge", "--log-file", str(logs / "none.log")]) == 1

@@ -79,7 +79,7 @@ async def test_the_sessions_of_the_service_are_shown(client: FakeClient, tmp_pat
     assert (pending["id"], pending["kind"], pending["wants"]) == (request["id"], "permission", "edit: made.txt")
     assert pending["answer_with"]["arguments"]["request_id"] == request["id"]
 
-    # Of more sessions than are listed, those that work are found all the same, whoever started them.
+    # Running sessions are found even if they are older than those that are listed.
     newest = await client.create()
     few = [row["id"] for row in (await read(settings, 2))["sessions"]]
     assert few == [waiting, running]

@@ -38,7 +38,7 @@ ASSISTANT_PREFIXES = ("OPENCODE", "XDG_", "CLAUDE", "CODEX", "ANTHROPIC", "OPENA
 
 @dataclass(frozen=True)
 class AssistantRun:
-    """What an assistant said, and what its model was told.
+    """The output of an assistant, and the requests to its model.
 
     `remaining_processes` outlived it. `restored` is its settings file after `uninstall`, `remaining_files` are the
     files of ours that it left.

@@ -37,7 +37,7 @@ class InstalledPrograms:
 
 @dataclass(frozen=True)
 class Assistant:
-    """An assistant. `client` is what `install` calls it; `command` and `environ` are told the model's URL.
+    """An assistant. `client` is what `install` calls it; `command` and `environ` get the model's URL.
 
     `settings` is the text of its file before `install`; with `rewrites` it writes that file itself, in its own form.
     `printed` is what `install --print` calls it if its user copies the entry; `copy` is given the home, the model's URL
@@ -81,7 +81,7 @@ def codex_command(installed: InstalledPrograms, url: str) -> tuple[str, ...]:
 
 
 def codex_arguments(url: str, prompt: str, more_settings: Mapping[str, str]) -> tuple[str, ...]:
-    """It asks nobody."""
+    """It asks for no permission."""
     settings = {
         "model": '"scripted"',
         "model_provider": '"scripted"',
@@ -99,12 +99,12 @@ GEMINI_SETTINGS = '{"security": {"auth": {"selectedType": "gemini-api-key"}}}'
 
 
 def gemini_command(installed: InstalledPrograms, url: str) -> tuple[str, ...]:
-    """It asks nobody."""
+    """It asks for no permission."""
     return (str(installed.commands / "gemini"), *gemini_arguments(PROMPT))
 
 
 def gemini_arguments(prompt: str) -> tuple[str, ...]:
-    """It asks nobody."""
+    """It asks for no permission."""
     return ("-p", prompt, "-m", "gemini-2.5-flash", "--approval-mode", "yolo")
 
 
@@ -129,7 +129,7 @@ def opencode_environ(url: str) -> Mapping[str, str]:
 
 
 def copilot_command(installed: InstalledPrograms, url: str) -> tuple[str, ...]:
-    """It asks nobody."""
+    """It asks for no permission."""
     return (str(npm.install_copilot()), "-p", PROMPT, "--allow-all-tools")
 
 
@@ -144,7 +144,7 @@ def copilot_environ(url: str) -> Mapping[str, str]:
 
 
 def qwen_command(installed: InstalledPrograms, url: str) -> tuple[str, ...]:
-    """It asks nobody."""
+    """It asks for no permission."""
     return (str(npm.install_qwen()), "-p", PROMPT, "--approval-mode", "yolo", "--auth-type", "openai")
 
 
@@ -154,7 +154,7 @@ def qwen_environ(url: str) -> Mapping[str, str]:
 
 
 def continue_command(installed: InstalledPrograms, url: str) -> tuple[str, ...]:
-    """It asks nobody."""
+    """It asks for no permission."""
     return (str(npm.install_continue()), "-p", PROMPT, "--auto")
 
 

@@ -1,6 +1,6 @@
 """Show the end of OpenCode's log and of the bridge's, without secrets.
 
-The bridge has a file with --log-file or OPENCODE_MCP_LOG_FILE. The exit code is 1 if there is no log to show.
+The bridge writes a log file with --log-file or OPENCODE_MCP_LOG_FILE. The exit code is 1 if no log exists.
 """
 
 from __future__ import annotations
