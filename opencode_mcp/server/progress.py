@@ -48,12 +48,14 @@ class Heartbeat:
     def __init__(self, redactor: Redactor) -> None:
         self._redactor = redactor
         self._reporters: set[ProgressReporter] = set()
+        self._has_call = anyio.Event()
 
     @contextmanager
     def open_reporter(self, session: ServerSession) -> Generator[ProgressCallback]:
         """Provide the progress callback of a request; its last message is repeated for the duration of the block."""
         reporter = ProgressReporter(session, self._redactor)
         self._reporters.add(reporter)
+        self._has_call.set()
         try:
             yield reporter.report
         finally:
@@ -61,8 +63,14 @@ class Heartbeat:
             self._reporters.discard(reporter)
 
     async def run(self) -> None:
-        """Run until cancelled; a client that does not read does not delay the others."""
+        """Run until cancelled; a client that does not read does not delay the others.
+
+        While no call runs it does not wake the process.
+        """
         while True:
+            if not self._reporters:
+                self._has_call = anyio.Event()
+                await self._has_call.wait()
             with anyio.move_on_after(HEARTBEAT_SECONDS):
                 async with anyio.create_task_group() as tasks:
                     for reporter in self._reporters:
