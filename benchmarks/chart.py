@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from xml.sax.saxutils import escape
 
 from .results import Curve, ResultRow, Results, format_number
+from .targets import Target
 
 WIDTH, MARGIN, LINE = 980, 20, 16
 BARS_LEFT, BARS_WIDTH, BAR = 440, 440, 14
@@ -52,15 +53,12 @@ def parse_row(title: str, summary: str) -> ResultRow:
     match = SUMMARY_LINE.fullmatch(summary)
     assert match is not None, summary
     name, _, note = title.partition("<br>")
-    at_least = match["sign"] == "≥"
     return ResultRow(
         name,
         {},
         [parse_number(match["ratio"])],
         match["of"],
-        parse_number(match["target"]),
-        at_least,
-        match["unit"],
+        Target(parse_number(match["target"]), match["unit"], match["sign"] == "≥"),
         note,
     )
 
@@ -116,7 +114,8 @@ def draw_page(height: int, parts: Sequence[str]) -> str:
 
 def target_share(row: ResultRow) -> float:
     """Return the result as a share of its target, which is met up to 1. It is negative for a negative result."""
-    return row.target / row.ratio if row.at_least else row.ratio / row.target
+    bound = row.target.bound
+    return bound / row.ratio if row.target.at_least else row.ratio / bound
 
 
 def strip_markdown(markdown: str) -> str:

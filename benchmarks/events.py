@@ -14,6 +14,7 @@ import httpx2
 from .connections import LEGACY, MODERN, HttpConnection, open_http_connection
 from .results import MILLISECONDS, ResultRow, Samples, percentile
 from .setup import BRIDGE, TOKEN, BenchmarkSetup, free_port, run_server
+from .targets import TARGETS
 
 SESSIONS = 20
 PAUSE_SECONDS = 1.0
@@ -164,8 +165,7 @@ async def measure_rows(setup: BenchmarkSetup, scale: float) -> list[ResultRow]:
             {"bridge": Samples(samples, "ms")},
             [percentile(samples, percent)],
             "bridge",
-            100,
-            unit="ms",
+            TARGETS["notifications"],
             note=f"{len(samples):,} notifications, none lost; the bridge reads one OpenCode event stream.",
         )
     ]

@@ -16,7 +16,7 @@ from opencode_mcp.cli import main
 from opencode_mcp.server import tool_handlers
 from opencode_mcp.server.stdio import transport
 
-from .calls import HEALTH_TOOL, measure_rate
+from .calls import HEALTH_TOOL, measure_cost
 from .connections import call, open_stdio
 from .setup import BenchmarkSetup
 from .tasks import run_task
@@ -61,10 +61,10 @@ async def measure_profiles(setup: BenchmarkSetup) -> dict[str, Mapping[str, floa
     file = setup.folder / "profile"
     command = (sys.executable, "-m", "benchmarks.profile_bridge", str(file))
     async with open_stdio(command, setup.attached_environ, str(setup.project)) as bridge:
-        await measure_rate(lambda: call(bridge, HEALTH_TOOL), 2000, 16)
+        await measure_cost(lambda: call(bridge, HEALTH_TOOL), 2000, 16, bridge.process.pid)
     call_shares = time_shares(file)
     async with open_stdio(command, setup.attached_environ, str(setup.project)) as bridge:
-        await measure_rate(lambda: run_task(bridge, "script:text hello"), 20, 1)
+        await measure_cost(lambda: run_task(bridge, "script:text hello"), 20, 1, bridge.process.pid)
     return {"`global_health`, 16 concurrent calls": call_shares, "`run_task`, sequential": time_shares(file)}
 
 

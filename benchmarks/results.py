@@ -6,14 +6,14 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from math import ceil
 from statistics import median
+from typing import TypeVar
 
-Measure = Callable[[], Awaitable[float]]
+from .targets import Target
+
+T = TypeVar("T")
 
 MILLISECONDS = 1000
 """Per second."""
-
-TOLERANCE_FACTOR = 3.0
-"""The factor by which a short run on a busy machine may miss a target."""
 
 
 @dataclass(frozen=True)
@@ -36,20 +36,26 @@ class Samples:
 
 
 @dataclass(frozen=True)
+class CallCost:
+    """What calls cost: how many were answered each second, and a process's seconds of CPU for one."""
+
+    rate: float
+    cpu: float
+
+
+@dataclass(frozen=True)
 class ResultRow:
     """One line of the table.
 
-    `subjects` are the bridge and its baselines. `ratios`, one per round, are compared with `target`, which is a lower
-    bound if `at_least`. `note` is an additional sentence.
+    `subjects` are the bridge and its baselines. `ratios`, one per round, are compared with `target`. `note` is an
+    additional sentence.
     """
 
     title: str
     subjects: Mapping[str, Samples]
     ratios: Sequence[float]
     ratio_label: str
-    target: float
-    at_least: bool = False
-    unit: str = "times"
+    target: Target
     note: str = ""
 
     @property
@@ -60,24 +66,20 @@ class ResultRow:
     @property
     def meets_target(self) -> bool:
         """Whether the target is met."""
-        return self.ratio >= self.target if self.at_least else self.ratio <= self.target
+        return self.target.is_met(self.ratio)
 
     @property
-    def is_tolerable(self) -> bool:
-        """Whether the best round of a short run is within the margin of the target.
-
-        The best one, because a short run has few rounds and other load comes in bursts.
-        """
-        if self.at_least:
-            return max(self.ratios) >= self.target / TOLERANCE_FACTOR
-        return min(self.ratios) <= self.target * TOLERANCE_FACTOR
+    def passes_check(self) -> bool:
+        """Whether a short run accepts the best round."""
+        factor = self.target.check_factor
+        return factor is None or any(self.target.is_met(ratio, factor) for ratio in self.ratios)
 
     @property
     def summary(self) -> str:
         """The ratio, the target, and the distance between them."""
-        sign = "≥" if self.at_least else "≤"
-        distance = "" if self.meets_target else f", missed by {abs(self.ratio / self.target - 1):.0%}"
-        return f"{format_number(self.ratio)} {self.unit} (target {sign} {format_number(self.target)}{distance})"
+        sign, bound = "≥" if self.target.at_least else "≤", self.target.bound
+        distance = "" if self.meets_target else f", missed by {abs(self.ratio / bound - 1):.0%}"
+        return f"{format_number(self.ratio)} {self.target.unit} (target {sign} {format_number(bound)}{distance})"
 
 
 @dataclass(frozen=True)
@@ -98,14 +100,26 @@ class Results:
     curves: list[Curve] = field(default_factory=list[Curve])
     profiles: dict[str, Mapping[str, float]] = field(default_factory=dict[str, Mapping[str, float]])
 
+    def add(self, result: ResultRow | Curve) -> None:
+        """Add a row or a curve."""
+        if isinstance(result, ResultRow):
+            self.rows.append(result)
+        else:
+            self.curves.append(result)
 
-async def interleave(rounds: int, subjects: Mapping[str, Measure]) -> dict[str, list[float]]:
+
+async def interleave(rounds: int, subjects: Mapping[str, Callable[[], Awaitable[T]]]) -> dict[str, list[T]]:
     """Measure subjects alternately, so that other load on the machine affects all of them."""
-    values: dict[str, list[float]] = {name: [] for name in subjects}
+    values: dict[str, list[T]] = {name: [] for name in subjects}
     for _ in range(rounds):
         for name, measure in subjects.items():
             values[name].append(await measure())
     return values
+
+
+def summed_ratios(numerators: Sequence[float], *denominators: Sequence[float]) -> list[float]:
+    """Return the ratios of measurements to the sums of the others' of the same round."""
+    return pair_ratios(numerators, [sum(values) for values in zip(*denominators, strict=True)])
 
 
 def pair_ratios(numerators: Sequence[float], denominators: Sequence[float]) -> list[float]:

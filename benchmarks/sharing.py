@@ -10,11 +10,14 @@ from pathlib import Path
 from time import perf_counter
 
 from opencode_mcp.opencode.process.supervisor import list_processes
+from tests.bridge import find_processes
 
-from .calls import time_call
+from .calls import MEGABYTE, time_call
 from .connections import StdioConnection, call, open_stdio
+from .processes import resident_bytes
 from .results import MILLISECONDS, ResultRow, Samples, interleave, pair_ratios, percentile
 from .setup import BRIDGE, BenchmarkSetup
+from .targets import TARGETS
 
 SHARED = {"OPENCODE_MCP_NO_SHARE": "0", "OPENCODE_MCP_LINGER": "0"}
 MARK = {"BENCHMARK": "memory"}
@@ -31,6 +34,7 @@ async def measure_rows(setup: BenchmarkSetup, scale: float) -> list[ResultRow]:
         await measure_first_result(setup, max(3, round(12 * scale))),
         await measure_reads(setup, max(1, round(5 * scale))),
         await measure_memory(setup, max(1, round(3 * scale))),
+        await measure_more_memory(setup, max(1, round(5 * scale))),
     ]
 
 
@@ -63,8 +67,7 @@ async def measure_first_result(setup: BenchmarkSetup, rounds: int) -> ResultRow:
         {"start, until `initialize` is answered": Samples(starts, "s"), "first result": Samples(results, "s")},
         results,
         "first result",
-        0.3,
-        unit="s",
+        TARGETS["second result"],
     )
 
 
@@ -96,8 +99,7 @@ async def measure_reads(setup: BenchmarkSetup, rounds: int) -> ResultRow:
         {name: Samples(values, "ms") for name, values in figures.items()},
         figures[BESIDE],
         BESIDE,
-        250,
-        unit="ms",
+        TARGETS["reads beside"],
     )
 
 
@@ -116,8 +118,37 @@ async def measure_memory(setup: BenchmarkSetup, rounds: int) -> ResultRow:
         {name: Samples(values, "MB") for name, values in figures.items()},
         pair_ratios(shared, each),
         f"{ASSISTANTS[-1]} sharing one / {ASSISTANTS[-1]} with one each",
-        0.4,
+        TARGETS["assistants"],
     )
+
+
+async def measure_more_memory(setup: BenchmarkSetup, rounds: int) -> ResultRow:
+    """Measure by how much a shared OpenCode grows when a second assistant connects and reads."""
+    single, pair = list[float](), list[float]()
+    environ = {**setup.environ, **SHARED, **MARK}
+    for _ in range(rounds):
+        async with open_bridges(setup, {**MARK, **SHARED}, 1) as [first]:
+            await read_settled(first)
+            single.append(await read_settled(first))  # a second time, as the first reads of a project load it
+            async with open_stdio(BRIDGE, environ, str(setup.project)) as second:
+                pair.append(await read_settled(second))
+    more = [after - before for before, after in zip(single, pair, strict=True)]
+    return ResultRow(
+        "memory of a shared OpenCode after a second assistant has connected and read",
+        {"one assistant": Samples(single, "MB"), "two": Samples(pair, "MB")},
+        more,
+        "two less one",
+        TARGETS["second memory"],
+    )
+
+
+async def read_settled(bridge: StdioConnection) -> float:
+    """Let an assistant read, and return the megabytes of its OpenCode and the supervisor some seconds later."""
+    for tool in ("global_health", "session_list", "app_agents"):
+        await call(bridge, tool)
+    await asyncio.sleep(SETTLE_SECONDS)
+    pids = [pid for pid, line in find_processes("BENCHMARK=memory").items() if " serve" in line or "supervisor" in line]
+    return sum(resident_bytes(pid) for pid in pids) / MEGABYTE
 
 
 async def weigh_bridges(setup: BenchmarkSetup, environ: Mapping[str, str], count: int) -> float:

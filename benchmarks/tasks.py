@@ -14,8 +14,10 @@ from opencode_mcp.opencode.process.managed import managed_server
 
 from .calls import MEGABYTE, time_call
 from .connections import StdioConnection, call, open_stdio
+from .processes import resident_bytes
 from .results import MILLISECONDS, ResultRow, Samples, interleave, pair_ratios
-from .setup import BRIDGE, READ_SECONDS, BenchmarkSetup, resident_bytes
+from .setup import BRIDGE, READ_SECONDS, BenchmarkSetup
+from .targets import TARGETS
 
 REPLY_BYTES = 5_000_000
 
@@ -74,14 +76,14 @@ async def measure_rows(setup: BenchmarkSetup, scale: float) -> list[ResultRow]:
             {name: Samples([MILLISECONDS * value for value in values], "ms") for name, values in single.items()},
             pair_ratios(single["bridge"], single["direct"]),
             "bridge / create and blocking prompt",
-            1.15,
+            TARGETS["task"],
         ),
         ResultRow(
             f"{concurrent} concurrent tasks through one bridge",
             {name: Samples(values, "s") for name, values in concurrent_samples.items()},
             pair_ratios(concurrent_samples["bridge"], concurrent_samples["direct"]),
             "bridge / the same prompts sent directly",
-            1.10,
+            TARGETS["tasks at once"],
         ),
         large,
         await measure_large_answer(setup, scale),
@@ -114,7 +116,7 @@ async def measure_large_reply(direct: httpx2.AsyncClient, bridge: StdioConnectio
         {name: Samples(values, "s") for name, values in samples.items()},
         pair_ratios(samples["bridge"], samples["direct"]),
         "bridge / create and blocking prompt",
-        1.5,
+        TARGETS["large reply"],
         note=f"The bridge's memory grew by {grown:.0f} MB over {len(samples['bridge'])} of them.",
     )
 
@@ -151,6 +153,6 @@ async def measure_large_answer(setup: BenchmarkSetup, scale: float) -> ResultRow
         {name: Samples([MILLISECONDS * value for value in values], "ms") for name, values in samples.items()},
         pair_ratios(samples["bridge"], samples["direct"]),
         "bridge / direct, parsed",
-        1.5,
+        TARGETS["large answer"],
         note=f"The bridge's memory grew by {grown:.0f} MB over {len(samples['bridge'])} more of them.",
     )
