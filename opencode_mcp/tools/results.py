@@ -61,9 +61,9 @@ def operation_result(
     with these fields; text is the same as JSON, or the text itself for a plain-text body. An image becomes
     image content. `position` says what the body describes, `form` which minimal form it is returned in.
     """
-    if form is not None:
-        return structured(redact_whole(answer, redactor, position, form), limit, is_error=answer.failed)
     redactor.refresh()
+    if form is not None:
+        return minimal_result(answer, limit, redactor, position, form)
     if isinstance(answer.value, bytes) and is_image(answer):
         return image_result(answer.value, image_type(answer.value))
     if (file := BinaryFile.of(answer.value)) is not None:
@@ -77,6 +77,19 @@ def operation_result(
             content = [types.TextContent(type="text", text=text) for text in texts]
             return types.CallToolResult(content=list(content), structured_content=redacted, _meta=result_meta(redacted))
     return structured(facts, limit, redactor, position, is_error=answer.failed)
+
+
+def minimal_result(
+    answer: Answer, limit: Limit, redactor: Redactor, position: Position, form: MinimalForm
+) -> types.CallToolResult:
+    """Return the redacted minimal form of a response.
+
+    In content a field's own name decides how it is redacted, and it keeps its name, so only the entries that are
+    returned are redacted. Elsewhere a field may decide about what is below it, so the whole response is redacted first.
+    """
+    if position is Position.CONTENT:
+        return structured(minimal_list(form, as_object(answer)), limit, redactor, position, is_error=answer.failed)
+    return structured(redact_whole(answer, redactor, position, form), limit, is_error=answer.failed)
 
 
 def as_object(answer: Answer) -> dict[str, Any]:

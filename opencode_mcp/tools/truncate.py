@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from math import inf
 from typing import Any, TypeVar, cast
@@ -27,6 +27,9 @@ REDACTED_FIELD = "_redacted"
 MARGIN_CHARS = 4_000
 """Characters reserved for `_omitted`."""
 
+PUNCTUATION_CHARS = SCALAR_CHARS = 4
+"""How many characters are counted for the punctuation of a value or a key, and for a number, a Boolean or null."""
+
 LONG_CHARS = 2_000
 """A longer string is redacted once for all attempts."""
 
@@ -34,20 +37,42 @@ LINE_CHARS = 1_000
 """Clients cut longer lines, or preview a saved result of one long line as nothing."""
 
 
+@dataclass(frozen=True, slots=True)
+class WholeItem:
+    """A redacted copy of an item from which nothing was left out, and what `Truncation` has counted of it."""
+
+    copy: Any
+    spent: int
+    items_seen: int
+    chars_seen: int
+
+    def is_cut(self, max_items: float, max_chars: float) -> bool:
+        """Whether an attempt with these limits leaves something out."""
+        return self.items_seen > max_items or self.chars_seen > max_chars
+
+
+@dataclass(frozen=True, slots=True)
+class Shared:
+    """What attempts have redacted already, by identity and position: long strings, and items of lists."""
+
+    texts: dict[tuple[int, Position], str] = field(default_factory=dict[tuple[int, Position], str])
+    items: dict[tuple[int, Position], WholeItem] = field(default_factory=dict[tuple[int, Position], WholeItem])
+
+
 @dataclass
 class Truncation:
     """One attempt, which keeps at most `max_items` of each list or object and `max_chars` of each string.
 
-    `remaining` is the number of characters left; at zero the attempt fails. `redacted_texts` has long strings that were
-    redacted already, by identity and position; attempts share it. `items_seen` is the largest number of items that the
-    attempt read of one list or object, and `chars_seen` the length of the longest string.
+    `remaining` is the number of characters left; at zero the attempt fails. Attempts share `shared`. `items_seen` is
+    the largest number of items that the attempt read of one list or object, and `chars_seen` the length of the longest
+    string.
     """
 
     redactor: Redactor
     max_items: float
     max_chars: float
     remaining: int
-    redacted_texts: dict[tuple[int, Position], str] = field(default_factory=dict[tuple[int, Position], str])
+    shared: Shared = field(default_factory=Shared)
     omissions: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
     items_seen: int = 0
     chars_seen: int = 0
@@ -69,7 +94,7 @@ class Truncation:
             self.add_omission(pointer, "items", self.max_items, len(items))
             positioned = enumerate(self.redactor.iter_items(items, position))
             return [
-                self.apply(item, item_position, f"{pointer}/{number}")
+                self.apply_item(item, item_position, f"{pointer}/{number}")
                 for number, (item, item_position) in self.take(positioned)
             ]
         if isinstance(value, dict):
@@ -80,8 +105,42 @@ class Truncation:
                 self.spend(len(key))
                 shortened_fields[key] = self.apply(item, item_position, f"{pointer}/{escape(key)}")
             return shortened_fields
-        self.spend(4)
+        self.spend(SCALAR_CHARS)
         return value
+
+    def apply_item(self, item: Any, position: Position, pointer: str) -> Any:
+        """Return what `apply` returns for an item of a list; one in which nothing is left out is redacted once.
+
+        Raises:
+            TooLong: it needs more than `remaining`.
+        """
+        if not isinstance(item, (dict, list)):
+            return self.apply(item, position, pointer)
+        key = id(cast("object", item)), position
+        known = self.shared.items.get(key)
+        if known is not None and not known.is_cut(self.max_items, self.max_chars):
+            self.see(known)
+            self.spend(known.spent, 0)
+            return known.copy
+        if known is None and self.redactor.changes_nothing(item, position):
+            self.shared.items[key] = WholeItem(item, *measure(item))
+            return self.apply_item(item, position, pointer)
+        part = replace(self, omissions=[], items_seen=0, chars_seen=0)
+        try:
+            copy = part.apply(item, position, pointer)
+        finally:
+            self.see(part)
+        if not part.omissions:
+            spent = self.remaining - part.remaining
+            self.shared.items[key] = WholeItem(copy, spent, part.items_seen, part.chars_seen)
+        self.remaining = part.remaining
+        self.omissions += part.omissions
+        return copy
+
+    def see(self, part: Truncation | WholeItem) -> None:
+        """Include the sizes of a part in those that were seen."""
+        self.items_seen = max(self.items_seen, part.items_seen)
+        self.chars_seen = max(self.chars_seen, part.chars_seen)
 
     def take(self, items: Iterable[T]) -> Iterator[T]:
         """Yield the items that are kept."""
@@ -98,9 +157,9 @@ class Truncation:
         if len(text) < LONG_CHARS:
             return self.redactor.redact_text(text, position)
         key = (id(text), position)
-        if key not in self.redacted_texts:
-            self.redacted_texts[key] = self.redactor.redact_text(text, position)
-        return self.redacted_texts[key]
+        if key not in self.shared.texts:
+            self.shared.texts[key] = self.redactor.redact_text(text, position)
+        return self.shared.texts[key]
 
     def elide(self, text: str, chars: int, pointer: str) -> str:
         """Leave out the middle of a text."""
@@ -114,15 +173,36 @@ class Truncation:
         if total > kept:
             self.omissions.append({"pointer": pointer, "kept": kept, "of": total, "unit": unit})
 
-    def spend(self, chars: int) -> None:
-        """Subtract the characters of a value and its punctuation from `remaining`.
+    def spend(self, chars: int, punctuation: int = PUNCTUATION_CHARS) -> None:
+        """Subtract the characters of a value and of its punctuation from `remaining`.
 
         Raises:
             TooLong: fewer remained.
         """
-        self.remaining -= chars + 4
+        self.remaining -= chars + punctuation
         if self.remaining < 0:
             raise TooLong
+
+
+def measure(value: Any) -> tuple[int, int, int]:
+    """Return what `Truncation.apply` counts of a value that redaction does not change: the characters that it spends,
+    and the largest number of items and of characters that it sees."""
+    if isinstance(value, str):
+        return len(value) + PUNCTUATION_CHARS, 0, len(value)
+    if not isinstance(value, (dict, list)):
+        return SCALAR_CHARS + PUNCTUATION_CHARS, 0, 0
+    spent, items_seen, chars_seen = 0, len(cast("list[Any]", value)), 0
+    items = cast("Iterable[Any]", value)
+    if isinstance(value, dict):
+        fields = cast("dict[str, Any]", value)
+        spent = sum(map(len, fields)) + PUNCTUATION_CHARS * items_seen
+        items = fields.values()
+    for item in items:
+        item_spent, item_items, item_chars = measure(item)
+        spent += item_spent
+        items_seen = max(items_seen, item_items)
+        chars_seen = max(chars_seen, item_chars)
+    return spent, items_seen, chars_seen
 
 
 def truncate(
@@ -138,14 +218,14 @@ def truncate(
     `_redacted` says so.
     """
     room = max(limit - MARGIN_CHARS, limit // 2)
-    texts: dict[tuple[int, Position], str] = {}
+    shared = Shared()
     truncation: Truncation | None = None
     for items, chars in truncation_steps(limit):
         if truncation is not None and truncation.would_repeat(items, chars):
             continue
         is_whole = chars == inf
         # `spend` may count up to twice the characters that `dump` writes.
-        truncation = Truncation(redactor, items, chars, 2 * limit if is_whole else room, texts)
+        truncation = Truncation(redactor, items, chars, 2 * limit if is_whole else room, shared)
         try:
             truncated = with_redaction_note(truncation.apply(value, position))
         except TooLong:

@@ -14,10 +14,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from mcp import Client
 
+from opencode_mcp.catalog.minimal_lists import MinimalForm
+from opencode_mcp.opencode import Answer
 from opencode_mcp.opencode.process.install import Program
 from opencode_mcp.opencode.process.managed import managed_server
+from opencode_mcp.redaction import MARKER, Position, Redactor, count_replaced
 from opencode_mcp.settings import Settings
-from opencode_mcp.tools.results import add_note
+from opencode_mcp.tools.results import Limit, add_note, facts_of, operation_result
 from opencode_mcp.tools.truncate import LINE_CHARS, NO_REDACTION, dump, dump_line, part_at, take_page, truncate
 from tests.conftest import Connect
 from tests.facts import facts
@@ -197,3 +200,83 @@ def test_a_note_keeps_a_note_of_the_response_that_is_no_text() -> None:
     )
 
     assert facts(add_note(result, "reinstalled")) == {"note": {"a": 1}, "_note": "reinstalled"}
+
+
+SECRET = 'a1B2"c3D4é5e6F7'
+TEXTS = st.text(max_size=60) | st.sampled_from([SECRET, f"x{SECRET}y", "hidden \u202e", "plain text" * 30])
+CONTENT = st.recursive(
+    st.none() | st.booleans() | st.integers() | TEXTS,
+    lambda inner: (
+        st.lists(inner, max_size=20) | st.dictionaries(st.text(max_size=4) | st.just("id"), inner, max_size=10)
+    ),
+    max_leaves=30,
+)
+
+
+@settings(max_examples=25, deadline=None)
+@given(value=st.lists(CONTENT, max_size=30), limit=st.integers(400, 3_000))
+def test_redacting_what_is_shown_equals_redacting_everything(value: list[Any], limit: int) -> None:
+    """Neither the quick test for what stays nor what attempts share changes a result."""
+    redactor = Redactor([SECRET])
+    shown = truncate({"result": value}, limit, "how", redactor)
+
+    in_messages = truncate({"result": value}, limit, "how", redactor, Position.MESSAGES)  # has no quick test
+    redacted_first = truncate(redactor.redact({"result": value}), limit, "how")
+
+    assert shown == in_messages
+    assert without_size(shown) == without_size(redacted_first)
+    assert count_replaced(shown) == count_replaced(redacted_first)
+
+
+def without_size(shown: dict[str, Any]) -> dict[str, Any]:
+    """Return a result without the size of the whole value, which is of the redacted or of the original one."""
+    omitted = {key: part for key, part in shown.get("_omitted", {}).items() if key != "of_chars"}
+    return {**shown, "_omitted": omitted}
+
+
+@given(value=CONTENT)
+def test_the_quick_test_finds_every_secret(value: Any) -> None:
+    """What it calls unchanged is unchanged."""
+    redactor = Redactor([SECRET])
+
+    assert redactor.redact(value) == value or not redactor.changes_nothing(value, Position.CONTENT)
+
+
+class RecordingRedactor(Redactor):
+    """Keeps what it has looked at."""
+
+    def __init__(self) -> None:
+        super().__init__([SECRET])
+        self.seen: list[Any] = []
+
+    def changes_nothing(self, value: Any, position: Position) -> bool:
+        """Record an entry of a list."""
+        self.seen.append(value)
+        return super().changes_nothing(value, position)
+
+    def redact_text(self, text: str, position: Position = Position.CONTENT) -> str:
+        """Record a text."""
+        self.seen.append(text)
+        return super().redact_text(text, position)
+
+
+@pytest.mark.parametrize("form", [None, "sessions"])
+@pytest.mark.parametrize("title", ["Fix the login", f"Fix {SECRET}"])
+def test_only_what_can_be_shown_of_a_long_list_is_redacted(form: MinimalForm | None, title: str) -> None:
+    """What redaction looks at does not grow with the list, and each entry is looked at once."""
+    looked_at: list[int] = []
+    for count in (1_000, 4_000):
+        redactor = RecordingRedactor()
+        sessions = [
+            {"id": f"ses_{number}", "title": title, "directory": "/project", "time": {"updated": number}}
+            for number in range(count)
+        ]
+        result = operation_result(Answer(sessions), Limit(40_000, "how"), redactor, form=form)
+        looked_at.append(len(redactor.seen))
+
+        kept = facts_of(result)
+        assert kept is not None
+        assert 50 < len(kept["result"]) < count
+        assert SECRET not in result_text(result)
+        assert all(session["title"] == title.replace(SECRET, MARKER) for session in kept["result"])
+    assert looked_at[0] == looked_at[1] < 10_000
