@@ -13,6 +13,7 @@ import opencode_mcp
 PACKAGE = Path(opencode_mcp.__file__).parent
 LAYERS: tuple[str, ...] = (
     "exceptions",
+    "importing",
     "suggestions",
     "skills",
     "redaction",
@@ -37,7 +38,7 @@ FORBIDDEN: dict[str, set[str]] = {
     **{layer: above | (set[str]() if layer in READ_SETTINGS else {"settings"}) for layer, above in ABOVE.items()},
     "settings": {*LAYERS} - {"exceptions", "suggestions"},
     "__init__": {*LAYERS, "settings"} - {"exceptions", "library"},
-    "__main__": {*LAYERS[:-1], "settings"},
+    "__main__": {*LAYERS, "settings"} - {"cli", "importing"},
 }
 
 

@@ -33,7 +33,7 @@ from .lifespan import STATIC_TTL_MS, Lifespan, RequestContext, known_secrets, wa
 from .mcp_tasks.extension import serve_tasks
 from .negotiation import serve_connection
 from .progress import Heartbeat
-from .roots import SANDBOX_STATE
+from .server_info import ICON, NAME, SANDBOX_STATE, TITLE
 from .shutdown import Shutdown
 from .skills import serve_skills
 from .take_over import TakeOver
@@ -48,11 +48,6 @@ if TYPE_CHECKING:
 
     from .tool_handlers import ToolHandlers
 
-ICON = (
-    "data:image/svg+xml,%3Csvg%20xmlns='http://www.w3.org/2000/svg'%20viewBox='0%200%2016%2016'%20fill='none'"
-    "%20stroke='%2358c4a3'%3E%3Cpath%20d='M1%209h14M5%204v8M11%204v8M1%209l4-5q3%207%206%200l4%205'/%3E%3C/svg%3E"
-)
-"""Kept short: from 2026-07-28 on it is sent with every result."""
 CACHE_HINTS: Mapping[CacheableMethod, CacheHint] = {
     "resources/list": CacheHint(),  # the list of sessions changes
     "prompts/list": CacheHint(),  # OpenCode's commands appear once it runs
@@ -106,9 +101,9 @@ class BridgeServer(Server[Lifespan]):
         # Selecting raises for a name that does not exist.
         instructions = self._handlers.instructions() if settings.chooses_tools else ALL_LISTED
         super().__init__(
-            "opencode",
+            NAME,
             version=__version__,
-            title="OpenCode",
+            title=TITLE,
             icons=[types.Icon(src=ICON, mime_type="image/svg+xml", sizes=["any"])],
             instructions=instructions,
             lifespan=self._open,

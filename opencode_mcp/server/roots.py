@@ -17,12 +17,10 @@ from pydantic import ValidationError
 from opencode_mcp.opencode import ServerPool
 
 from .lifespan import RequestContext
+from .server_info import SANDBOX_STATE
 
 ROOTS_SECONDS = 3.0
 """Limit for roots/list, which clients answer without asking the user."""
-
-SANDBOX_STATE = "codex/sandbox-state-meta"
-"""An experimental capability: Codex (0.169) adds its working directory to the `_meta` of calls of a server with it."""
 
 log = logging.getLogger(__name__)
 

@@ -15,7 +15,8 @@ from mcp.client.context import ClientRequestContext
 
 from opencode_mcp.catalog import Catalog
 from opencode_mcp.server import create_server
-from opencode_mcp.server.roots import SANDBOX_STATE, call_directory
+from opencode_mcp.server.roots import call_directory
+from opencode_mcp.server.server_info import SANDBOX_STATE
 from opencode_mcp.settings import Settings
 from tests.facts import facts
 

@@ -9,38 +9,41 @@ from __future__ import annotations
 import errno
 import os
 import select
-import stat
-import sys
 from collections.abc import AsyncIterator, Generator
 from contextlib import contextmanager
 from typing import Any
 
 import anyio
 
-CHUNK_BYTES = 256 * 1024
+from .descriptors import CHUNK_BYTES, are_pipes
+
 UNREAD_SECONDS = 5.0
 """A client that has closed stdin must read stdout within this time; while stdin is open it may be slow."""
 
 
 class PipeReader:
-    """Reads lines from a pipe."""
+    """Reads lines from a pipe; `data` was read from it before."""
 
-    def __init__(self, descriptor: int) -> None:
+    def __init__(self, descriptor: int, data: bytes = b"") -> None:
         self._descriptor = descriptor
+        self._data = data
 
     async def __aiter__(self) -> AsyncIterator[str]:
         fragments: list[bytes] = []
-        data = b"\n"
+        data = self._data or await self._read()
         while data:
-            await anyio.wait_readable(self._descriptor)
-            data = os.read(self._descriptor, CHUNK_BYTES)
             *lines, remainder = data.split(b"\n")
             for line in lines:
                 yield b"".join((*fragments, line)).decode(errors="replace")
                 fragments.clear()
             fragments.append(remainder)
+            data = await self._read()
         if last := b"".join(fragments):
             yield last.decode(errors="replace")
+
+    async def _read(self) -> bytes:
+        await anyio.wait_readable(self._descriptor)
+        return os.read(self._descriptor, CHUNK_BYTES)
 
 
 class PipeWriter:
@@ -85,13 +88,14 @@ class PipeWriter:
 
 
 @contextmanager
-def stdio_pipes() -> Generator[dict[str, Any]]:
+def stdio_pipes(data: bytes = b"") -> Generator[dict[str, Any]]:
     """Provide the lines of standard input as `stdin` and a writer as `stdout`; nothing where one is not a pipe.
 
+    `data` was read from stdin before.
     Within the block descriptor 0 is the null device and 1 is stderr, so that a child process or a stray `print` cannot
     corrupt the protocol.
     """
-    if sys.platform == "win32" or not all(is_pipe(descriptor) for descriptor in (0, 1)):
+    if not are_pipes():
         yield {}
         return
     was_blocking = os.get_blocking(1)  # the flag belongs to the pipe, and so to every process that has this end
@@ -101,18 +105,12 @@ def stdio_pipes() -> Generator[dict[str, Any]]:
     os.close(null)
     os.dup2(2, 1)
     try:
-        yield {"stdin": PipeReader(saved[0]), "stdout": PipeWriter(saved[1], saved[0])}
+        yield {"stdin": PipeReader(saved[0], data), "stdout": PipeWriter(saved[1], saved[0])}
     finally:
         os.set_blocking(saved[1], was_blocking)
         for descriptor, copy in enumerate(saved):
             os.dup2(copy, descriptor)
             os.close(copy)
-
-
-def is_pipe(descriptor: int) -> bool:
-    """Whether a descriptor is a pipe or a socket, which can be waited for."""
-    mode = os.fstat(descriptor).st_mode
-    return stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode)
 
 
 def is_peer_closed(descriptor: int) -> bool:

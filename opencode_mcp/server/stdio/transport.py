@@ -8,9 +8,10 @@ a pipe (a terminal, a file), and on Windows.
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 import signal
-from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable, Generator
+from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable, Generator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +25,7 @@ from pydantic import ValidationError
 from opencode_mcp.server.bridge_server import BridgeServer
 from opencode_mcp.server.jsonrpc import envelope_error
 
+from .first_answer import NOT_ANSWERED, FirstAnswer
 from .streams import PipeWriter, stdio_pipes
 
 if TYPE_CHECKING:
@@ -37,13 +39,15 @@ STOP_SIGNALS = tuple(
 """SIGBREAK is what Windows sends a process for Ctrl-Break, and what its parent can send it."""
 
 
-async def serve_stdio(server: BridgeServer) -> None:
+async def serve_stdio(server: BridgeServer, first: FirstAnswer = NOT_ANSWERED) -> None:
     """Serve one client over stdin and stdout until stdin ends, or a signal comes and the calls have ended.
+
+    `first` was read from stdin, and maybe answered, before the server was there.
 
     After the cleanup the process raises the signal again and dies of it, as its parent expects. (Where stdin is not a
     pipe, a thread reads it that cannot be cancelled, so the process could not end otherwise.)
     """
-    async with stdio_streams() as (read, write):
+    async with stdio_streams(first) as (read, write):
         signum = await serve_until_signal(
             lambda: server.run(read, write, server.create_initialization_options()), server.shutdown.drain
         )
@@ -96,14 +100,14 @@ def handle_signals(handle: Callable[[signal.Signals], None]) -> Generator[None]:
 
 
 @asynccontextmanager
-async def stdio_streams() -> AsyncGenerator[tuple[Any, Any]]:
+async def stdio_streams(first: FirstAnswer) -> AsyncGenerator[tuple[Any, Any]]:
     """Provide what `Server.run` reads from and writes to; the caller closes both.
 
     They close at the end of stdin, and when the client stops reading stdout.
     """
-    with stdio_pipes() as streams:
+    with stdio_pipes(first.read) as streams:
         if streams:
-            async with message_streams(streams["stdin"], streams["stdout"]) as both:
+            async with message_streams(streams["stdin"], streams["stdout"], first.response) as both:
                 yield both
         else:
             async with stdio_server() as both:
@@ -111,8 +115,10 @@ async def stdio_streams() -> AsyncGenerator[tuple[Any, Any]]:
 
 
 @asynccontextmanager
-async def message_streams(lines: AsyncIterable[str], writer: PipeWriter) -> AsyncGenerator[tuple[Any, Any]]:
-    """Provide message streams over a line reader and a writer."""
+async def message_streams(
+    lines: AsyncIterable[str], writer: PipeWriter, written: Mapping[str, Any] | None = None
+) -> AsyncGenerator[tuple[Any, Any]]:
+    """Provide message streams over a line reader and a writer; the response `written` is not written again."""
     inbound, read = anyio.create_memory_object_stream["Received"](0)
     write, outbound = anyio.create_memory_object_stream[SessionMessage](0)
     receive_scope = anyio.CancelScope()
@@ -125,7 +131,7 @@ async def message_streams(lines: AsyncIterable[str], writer: PipeWriter) -> Asyn
     async def send() -> None:
         async with outbound:
             try:
-                await send_lines(outbound, writer)
+                await send_lines(outbound, writer, written)
             except (BrokenPipeError, ConnectionResetError) as error:
                 log.warning("the client has stopped reading stdout: %s", error)
                 receive_scope.cancel()  # shut down as at the end of stdin
@@ -162,7 +168,20 @@ async def receive_lines(
             return  # the server has ended
 
 
-async def send_lines(outbound: MemoryObjectReceiveStream[SessionMessage], writer: PipeWriter) -> None:
-    """Write each message as a line."""
+async def send_lines(
+    outbound: MemoryObjectReceiveStream[SessionMessage], writer: PipeWriter, written: Mapping[str, Any] | None = None
+) -> None:
+    """Write each message as a line, except the response to the request that `written` has answered."""
     async for item in outbound:
-        await writer.write(item.message.model_dump_json(by_alias=True, exclude_unset=True) + "\n")
+        line = item.message.model_dump_json(by_alias=True, exclude_unset=True)
+        if written is not None and is_response_to(item.message, written["id"]):
+            if (response := json.loads(line)) != written:
+                log.error("initialize was answered with %s, and then with %s", written, response)
+            written = None
+            continue
+        await writer.write(line + "\n")
+
+
+def is_response_to(message: types.JSONRPCMessage, request_id: str | int) -> bool:
+    """Whether a message is the response to a request."""
+    return isinstance(message, types.JSONRPCResponse | types.JSONRPCError) and message.id == request_id
