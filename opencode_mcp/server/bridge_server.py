@@ -83,7 +83,10 @@ class BridgeServer(Server[Lifespan]):
 
     It advertises only the notifications that it sends: changes of single resources and of the list of prompts.
     `shutdown` drains its calls before it stops; `metrics` measures them, and is None unless the settings ask for it.
+    `opened` is what lives as long as it runs.
     """
+
+    opened: Lifespan
 
     def __init__(self, settings: Settings, catalog: Catalog) -> None:
         """Check the settings; nothing is sent to OpenCode.
@@ -176,6 +179,7 @@ class BridgeServer(Server[Lifespan]):
             )
             if self.metrics is not None:
                 self.metrics.count(lifespan)
+            self.opened = lifespan
             yield lifespan
 
     async def run(

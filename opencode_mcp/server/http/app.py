@@ -6,8 +6,6 @@ from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
-from mcp.server.transport_security import TransportSecuritySettings
-
 from opencode_mcp.server.bridge_server import BridgeServer
 from opencode_mcp.settings import Settings
 
@@ -17,6 +15,7 @@ if TYPE_CHECKING:
     from starlette.responses import Response
 
     from .request_validation import HostPolicy
+    from .sessions import SessionRouter
 
     StarletteLifespan = Callable[[Starlette], AbstractAsyncContextManager[Any]]
 
@@ -25,38 +24,38 @@ IDLE_SECONDS = 30 * 60.0
 again."""
 MAX_SESSIONS = 2_000
 """Maximum number of open sessions, about 42 KB each; beyond it `initialize` gets 503."""
-SDK_CHECKS_DISABLED = TransportSecuritySettings(enable_dns_rebinding_protection=False)
-"""`HostPolicy` checks Host and Origin: the SDK accepts any text as a port."""
 
 
 def create_http_app(server: BridgeServer, settings: Settings, host: str, path: str) -> Starlette:
-    """Return the application: the endpoint at `path` (SSE mode), the views below it, /healthz, and /metrics."""
+    """Return the application: the endpoint at `path`, the views below it, /healthz, and /metrics."""
     from .auth import IssuerUnavailableMiddleware, JWTVerifier, make_auth_options
     from .request_validation import RequestValidationMiddleware, make_host_policy
+    from .sessions import SDK_CHECKS_DISABLED, SessionRouter
 
     policy, auth_options = make_host_policy(settings, host), make_auth_options(settings)
-    # Not json_response: a disconnect would not cancel the call there.
+    # Not json_response: from 2026-07-28 on a disconnect cancels the call, but not there.
     application = server.streamable_http_app(
         streamable_http_path=path,
         transport_security=SDK_CHECKS_DISABLED,
-        session_idle_timeout=IDLE_SECONDS,
-        max_sessions=MAX_SESSIONS,
         **auth_options,
     )
     limited = server.session_manager.asgi_app
-    limited.app = RequestValidationMiddleware(limited.app, policy)
+    sessions = SessionRouter(server, limited.app, IDLE_SECONDS, MAX_SESSIONS)
+    limited.app = RequestValidationMiddleware(sessions, policy)
     if isinstance(verifier := auth_options.get("token_verifier"), JWTVerifier):
         application.add_middleware(IssuerUnavailableMiddleware)
         application.router.lifespan_context = extend_lifespan(
             application.router.lifespan_context, verifier.keys.refresh_in_background
         )
-    add_routes(application, server, path, policy)
+    add_routes(application, server, path, policy, sessions)
     if origins := settings.allow_origin:
         allow_origins(application, origins)
     return application
 
 
-def add_routes(application: Starlette, server: BridgeServer, path: str, policy: HostPolicy) -> None:
+def add_routes(
+    application: Starlette, server: BridgeServer, path: str, policy: HostPolicy, sessions: SessionRouter
+) -> None:
     """Add the views below the endpoint, /healthz, and /metrics if the server has metrics."""
     from starlette.routing import Route
 
@@ -68,7 +67,7 @@ def add_routes(application: Starlette, server: BridgeServer, path: str, policy: 
     if server.metrics is not None:
         from .metrics import metrics_route
 
-        server.metrics.count_sessions(server.session_manager)
+        server.metrics.count_sessions(sessions)
         application.routes.append(metrics_route(server.metrics, endpoint, policy))
 
 

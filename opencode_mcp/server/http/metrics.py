@@ -5,7 +5,7 @@ Labels are names of tools and operations and their outcomes, never text of a cli
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Mapping, Sized
 from contextlib import contextmanager
 from time import perf_counter
 from typing import Any
@@ -14,7 +14,6 @@ import anyio
 from mcp import MCPError
 from mcp.server.auth.middleware.bearer_auth import RequireAuthMiddleware
 from mcp.server.context import CallNext, HandlerResult
-from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
 from mcp_types import INTERNAL_ERROR
 from mcp_types.methods import is_input_required
 from pydantic import ValidationError
@@ -100,10 +99,8 @@ class Metrics:
         self._waiting_requests.set_function(lambda: sum(opencode.waiting_count for opencode in clients))
         self._subscriptions.set_function(lambda: lifespan.watchers.subscriber_count)
 
-    def count_sessions(self, manager: StreamableHTTPSessionManager) -> None:
-        """Read the gauge of MCP sessions from their manager."""
-        # The SDK has no public attribute for its sessions.
-        sessions = manager._server_instances  # pyright: ignore[reportPrivateUsage]
+    def count_sessions(self, sessions: Sized) -> None:
+        """Read the gauge of MCP sessions."""
         self._sessions.set_function(lambda: len(sessions))
 
     async def measure_call(self, ctx: RequestContext, call_next: CallNext) -> HandlerResult:
