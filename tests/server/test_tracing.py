@@ -12,8 +12,13 @@ from typing import Any
 
 import pytest
 from mcp import Client, StdioServerParameters
+from mcp.server.lowlevel import Server
+from opentelemetry.trace import NoOpTracerProvider
 
+from opencode_mcp.catalog import Catalog
 from opencode_mcp.opencode import Endpoint
+from opencode_mcp.server import bridge_server, create_server
+from opencode_mcp.settings import Settings
 
 from .conftest import call
 from .tcp_proxy import RecordingProxy, open_recording_proxy
@@ -99,3 +104,16 @@ async def test_no_trace_header_is_sent_without_a_tracing_sdk(
     assert trace_headers(relay) == dict.fromkeys(("/global/health", "/path", "/session"))
     assert refused.is_error
     assert not re.search(rb"trace(parent|state)", b"".join(relay.sent))
+
+
+def test_spans_are_made_only_for_a_tracing_sdk(catalog: Catalog, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They are made by the only middleware that the MCP SDK adds by itself."""
+    [span_maker] = map(type, Server[Any]("sdk").middleware)
+    assert span_maker.__name__ == "OpenTelemetryMiddleware"
+
+    without = create_server(Settings(), catalog)
+    monkeypatch.setattr(bridge_server, "get_tracer_provider", NoOpTracerProvider)  # of an SDK, not the API's own
+    traced = create_server(Settings(), catalog)
+
+    assert span_maker not in map(type, without.middleware)
+    assert type(traced.middleware[0]) is span_maker
