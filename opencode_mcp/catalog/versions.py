@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 
 BEFORE_HEALTH = "1.0"
 """Stands for the unknown version of a server without /global/health, such as 1.0.152."""
@@ -17,6 +18,7 @@ def find_version(output: str) -> str | None:
     return versions[-1] if versions else None
 
 
+@lru_cache
 def parse_release(version: str) -> tuple[int, int, int]:
     """Return a version's numbers for comparison; an invalid version compares as the oldest."""
     numbers = [int(number) for number in re.findall(r"\d+", version.partition("-")[0])[:3]]

@@ -74,6 +74,8 @@ class VersionCheck:
         if endpoint.version is not None:
             return ServerVersion(endpoint.version, version_major(endpoint.version))
         started_at = time.monotonic()
+        if not refresh and endpoint == self.endpoint and started_at - self.read_at < CACHE_SECONDS:
+            return self.server_version
         async with self.lock:
             age = started_at - self.read_at
             if endpoint != self.endpoint or age >= (0 if refresh else CACHE_SECONDS):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, cast
@@ -48,13 +49,13 @@ class KnownSecrets:
         self._fixed |= set(parse_credentials(variables.get(CREDENTIAL_VARIABLE, "")))
         self._files = tuple(files)
         self._folders = tuple(folders)
-        self._file_stamps: dict[Path, tuple[int, int]] = {}
+        self._file_stamps: dict[Path | str, tuple[int, int]] = {}
         self.values = encoded_forms(self._fixed)
         self.refresh()
 
     def refresh(self) -> None:
         """Read the credential files that have changed."""
-        files = [*self._files, *(path for folder in self._folders for path in folder.glob("*.json"))]
+        files = [*self._files, *(path for folder in self._folders for path in json_files(folder))]
         stamps = {path: stamp for path in files if (stamp := modification_stamp(path)) is not None}
         if stamps != self._file_stamps:
             self._file_stamps = stamps
@@ -116,19 +117,28 @@ def url_passwords(url: str) -> Iterator[str]:
         yield from {secret, unquote(secret)} - {""}
 
 
-def modification_stamp(path: Path) -> tuple[int, int] | None:
+def json_files(folder: Path) -> list[str]:
+    """Return the paths of the JSON files in a folder; none if it does not exist. `Path.glob` takes ten times as long,
+    and this is done for every result."""
+    try:
+        return [os.path.join(folder, name) for name in os.listdir(folder) if name.endswith(".json")]
+    except OSError:
+        return []
+
+
+def modification_stamp(path: Path | str) -> tuple[int, int] | None:
     """Return a file's modification time (ns) and size; None if the file does not exist."""
     try:
-        status = path.stat()
+        status = os.stat(path)
     except OSError:
         return None
     return status.st_mtime_ns, status.st_size
 
 
-def read_credential_file(path: Path) -> tuple[str, ...]:
+def read_credential_file(path: Path | str) -> tuple[str, ...]:
     """Return the secrets of a credential file; one that cannot be read is logged."""
     try:
-        return tuple(parse_credentials(path.read_text(encoding="utf-8")))
+        return tuple(parse_credentials(Path(path).read_text(encoding="utf-8")))
     except (OSError, UnicodeDecodeError) as error:
         log.warning("cannot read the credentials in %s, so they are not redacted: %s", path, error)
         return ()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Hashable, Mapping
-from typing import Any
+from typing import Any, Unpack
 
 import mcp_types as types
 from mcp import MCPError
@@ -15,6 +15,7 @@ from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 from opencode_mcp.catalog import Catalog
 from opencode_mcp.exceptions import ContinuesAsTask, InputRequired, OpenCodeError
 from opencode_mcp.opencode import ServerPool
+from opencode_mcp.opencode.client import CallOptions
 from opencode_mcp.opencode.os_limits import find_shortage_in_error
 from opencode_mcp.settings import Settings
 from opencode_mcp.tasks import Context
@@ -122,7 +123,7 @@ class ToolHandlers:
         result: types.CallToolResult | None = None
         try:
             with self._shutdown.track_call(), lifespan.heartbeat.open_reporter(context.session) as report_progress:
-                servers = (await servers_for(context)).with_options(report_progress=report_progress)
+                servers = await servers_for(context, report_progress=report_progress)
                 publish_client(servers, context)
                 elicitor = make_elicitor(context, params, resume_state)
                 hold = HOLD_SECONDS if has_tasks(context) and resume_state is None else None
@@ -195,9 +196,10 @@ def publish_client(servers: ServerPool, context: RequestContext) -> None:
         servers.default.server.publish(**facts)
 
 
-async def servers_for(context: RequestContext) -> ServerPool:
-    """Return the servers for the caller of a request."""
-    return (await apply_client_root(context)).with_options(caller=caller_key(context))
+async def servers_for(context: RequestContext, **options: Unpack[CallOptions]) -> ServerPool:
+    """Return the servers for the caller of a request, with these options."""
+    given: CallOptions = {**options, "caller": caller_key(context)}
+    return (await apply_client_root(context)).with_options(**given)
 
 
 def caller_key(context: RequestContext) -> Hashable:

@@ -22,7 +22,7 @@ from opencode_mcp.tasks.report import TaskReport
 
 from .gateway import ReadOperation
 from .minimal_lists import minimal_list
-from .truncate import REDACTED_FIELD, dump, part_at, take_page, truncate, with_redaction_note
+from .truncate import REDACTED_FIELD, dump, part_at, take_page, truncate_and_dump, with_redaction_note
 
 MAX_IMAGE_BYTES = 5 * 1024 * 1024
 IMAGE_SIGNATURES = {
@@ -156,8 +156,11 @@ def structured(
     is_error: bool = False,
 ) -> types.CallToolResult:
     """Return an object as structured content and as text; without `redactor` it must be redacted already."""
-    rendered = value if limit is None else truncate(value, limit.chars, limit.hint, redactor, position)
-    content = types.TextContent(type="text", text=dump(rendered))
+    if limit is None:
+        rendered, text = value, dump(value)
+    else:
+        rendered, text = truncate_and_dump(value, limit.chars, limit.hint, redactor, position)
+    content = types.TextContent(type="text", text=text)
     return types.CallToolResult(
         content=[content], structured_content=rendered, is_error=is_error, _meta=result_meta(rendered)
     )

@@ -33,6 +33,9 @@ PUNCTUATION_CHARS = SCALAR_CHARS = 4
 LONG_CHARS = 2_000
 """A longer string is redacted once for all attempts."""
 
+COMPACT_JSON = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
+"""Made once: `json.dumps` makes one for each text."""
+
 LINE_CHARS = 1_000
 """Clients cut longer lines, or preview a saved result of one long line as nothing."""
 
@@ -205,17 +208,17 @@ def measure(value: Any) -> tuple[int, int, int]:
     return spent, items_seen, chars_seen
 
 
-def truncate(
+def truncate_and_dump(
     value: dict[str, Any],
     limit: int,
     hint: str,
     redactor: Redactor = NO_REDACTION,
     position: Position = Position.CONTENT,
-) -> dict[str, Any]:
-    """Return a redacted copy of an object: whole if its JSON has at most `limit` characters, else cut, with `_omitted`.
+) -> tuple[dict[str, Any], str]:
+    """Return a redacted copy of an object, and its JSON: whole if that has at most `limit` characters, else cut.
 
-    `hint` says how to read the rest. Without `redactor` the object must be redacted already. If a secret was replaced,
-    `_redacted` says so.
+    `_omitted` says what was cut, and with `hint` how to read the rest. Without `redactor` the object must be redacted
+    already. If a secret was replaced, `_redacted` says so.
     """
     room = max(limit - MARGIN_CHARS, limit // 2)
     shared = Shared()
@@ -230,12 +233,27 @@ def truncate(
             truncated = with_redaction_note(truncation.apply(value, position))
         except TooLong:
             continue
-        if len(dump(truncated)) <= (limit if is_whole else room):
-            if is_whole:
-                return truncated
-            return {**truncated, "_omitted": describe_omissions(truncation.omissions, len(dump_line(value)), hint)}
-    whole_omission = {"pointer": "", "kept": 0, "of": len(value), "unit": "fields"}
-    return {"_omitted": describe_omissions([whole_omission], len(dump_line(value)), hint)}
+        text = dump(truncated)
+        if is_whole and len(text) <= limit:
+            return truncated, text
+        if len(text) <= room:
+            break
+    else:
+        truncated, truncation = {}, Truncation(redactor, 0, 0, room, shared)
+        truncation.add_omission("", "fields", 0, len(value))
+    cut = {**truncated, "_omitted": describe_omissions(truncation.omissions, len(dump_line(value)), hint)}
+    return cut, dump(cut)
+
+
+def truncate(
+    value: dict[str, Any],
+    limit: int,
+    hint: str,
+    redactor: Redactor = NO_REDACTION,
+    position: Position = Position.CONTENT,
+) -> dict[str, Any]:
+    """Return what `truncate_and_dump` returns, without the JSON."""
+    return truncate_and_dump(value, limit, hint, redactor, position)[0]
 
 
 def with_redaction_note(redacted: dict[str, Any]) -> dict[str, Any]:
@@ -252,7 +270,7 @@ def redaction_note(replaced: int) -> str:
 
 def dump_line(value: Any) -> str:
     """Return compact JSON, in one line."""
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    return COMPACT_JSON.encode(value)
 
 
 def truncation_steps(limit: int) -> Iterator[tuple[float, float]]:
