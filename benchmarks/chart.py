@@ -19,6 +19,9 @@ BARS_LEFT, BARS_WIDTH, BAR = 440, 440, 14
 LABEL_CHARS = 58
 PANEL, PLOT_WIDTH, PLOT_HEIGHT, TITLE_CHARS = 320, 260, 120, 40
 
+GREY = {"direct", "p50", "Redis"}
+"""The subjects drawn in the second colour."""
+
 STYLE = """
 .page { fill: #ffffff } text { fill: #1f2328 } .quiet { fill: #59636e } .axis { stroke: #8c959f; fill: none }
 .within, .bridge { fill: #1a7f5a } .beyond { fill: #b5d9c9 } .direct { fill: #6e7781 }
@@ -87,28 +90,40 @@ def draw_chart(run: str, results: Results) -> str:
     parts.insert(0, f'<path class="axis" d="M{target:.0f} 72V{y - 4}"/>')
     parts.append(f'<text class="quiet" x="{target:.0f}" y="66" text-anchor="middle">target</text>')
     y += 30
-    titles = [textwrap.wrap(f"{strip_markdown(curve.title)}, {curve.unit}", TITLE_CHARS) for curve in results.curves]
-    bottom = y + LINE * max(map(len, titles), default=0) + 14 + PLOT_HEIGHT
-    for at, (curve, title) in enumerate(zip(results.curves, titles, strict=True)):
-        parts.append(draw_panel(curve, title, MARGIN + PANEL * at, y, bottom))
-    height = bottom + 20 + LINE * max((len(curve.subjects) for curve in results.curves), default=0) + 40
+    panels, height = draw_panels(run, results.curves, y)
+    note = "Shorter is better. The bar of a rate is target / result."
+    return draw_page("Results as shares of their targets", note, height, [*parts, *panels])
+
+
+def draw_curves(title: str, run: str, curves: Sequence[Curve]) -> str:
+    """Return a chart of curves only."""
+    panels, height = draw_panels(run, curves, 80)
+    return draw_page(title, "", height, panels)
+
+
+def draw_panels(run: str, curves: Sequence[Curve], top: int) -> tuple[list[str], int]:
+    """Return a panel for each curve and the line about the run below them, and the height of the page."""
+    titles = [textwrap.wrap(f"{strip_markdown(curve.title)}, {curve.unit}", TITLE_CHARS) for curve in curves]
+    bottom = top + LINE * max(map(len, titles), default=0) + 14 + PLOT_HEIGHT
+    parts = [
+        draw_panel(curve, title, MARGIN + PANEL * at, top, bottom)
+        for at, (curve, title) in enumerate(zip(curves, titles, strict=True))
+    ]
+    height = bottom + 20 + LINE * max((len(curve.subjects) for curve in curves), default=0) + 40
     parts.append(f'<text class="quiet" x="{MARGIN}" y="{height - 14}" font-size="11">{escape(run)}</text>')
-    return draw_page(height, parts)
+    return parts, height
 
 
-def draw_page(height: int, parts: Sequence[str]) -> str:
+def draw_page(title: str, note: str, height: int, parts: Sequence[str]) -> str:
     """Return the SVG document with the parts of the chart."""
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{WIDTH}" height="{height}" viewBox="0 0 {WIDTH} {height}" '
         'font-family="system-ui, sans-serif" font-size="12" role="img">\n'
-        "<title>Benchmark results as shares of their targets, and how they grow</title>\n"
+        f"<title>{escape(title)}</title>\n"
         f"<style>{STYLE}</style>\n"
         f'<rect class="page" width="{WIDTH}" height="{height}"/>\n'
-        f'<text x="{MARGIN}" y="26" font-size="14" font-weight="bold">Results as shares of their targets'
-        "</text>\n"
-        f'<text class="quiet" x="{MARGIN}" y="44">Shorter is better. The bar of a rate is target / result.</text>\n'
-        + "\n".join(parts)
-        + "\n</svg>\n"
+        f'<text x="{MARGIN}" y="26" font-size="14" font-weight="bold">{escape(title)}</text>\n'
+        f'<text class="quiet" x="{MARGIN}" y="44">{escape(note)}</text>\n' + "\n".join(parts) + "\n</svg>\n"
     )
 
 
@@ -147,13 +162,14 @@ def draw_panel(curve: Curve, title: Sequence[str], x: int, top: int, bottom: int
     parts = [f'<text x="{x}" y="{top + LINE * at}">{escape(line)}</text>' for at, line in enumerate(title)]
     parts.append(f'<path class="axis" d="M{x} {bottom - PLOT_HEIGHT}V{bottom}H{x + PLOT_WIDTH}"/>')
     for at, (name, values) in enumerate(curve.subjects.items()):
+        colour = "direct" if name in GREY else "bridge"
         points = " ".join(
             f"{x + PLOT_WIDTH * size / curve.sizes[-1]:.0f},{bottom - PLOT_HEIGHT * value / highest:.0f}"
             for size, value in zip(curve.sizes, values, strict=True)
         )
-        parts.append(f'<polyline class="{name}" stroke-width="2" points="{points}"/>')
+        parts.append(f'<polyline class="{colour}" stroke-width="2" points="{points}"/>')
         y = bottom + 20 + LINE * (at + 1)
-        parts.append(f'<rect class="{name}" x="{x}" y="{y - 9}" width="10" height="10"/>')
+        parts.append(f'<rect class="{colour}" x="{x}" y="{y - 9}" width="10" height="10"/>')
         span = f"{format_number(values[0])} to {format_number(values[-1])} {curve.unit}"
         parts.append(f'<text x="{x + 16}" y="{y}">{name}: {span}</text>')
     parts += [

@@ -64,25 +64,27 @@ async def poll_tasks(setup: BenchmarkSetup, tasks: int, seconds: float) -> Polli
     port = free_port()
     environ = {**setup.attached_environ, "OPENCODE_MCP_NO_AUTH": "1", "OPENCODE_MCP_DIRECTORY": str(setup.project)}
     del environ["OPENCODE_MCP_TOKEN"]
+    url = f"http://127.0.0.1:{port}/mcp"
     async with (
         run_server((*BRIDGE, "http", "--metrics", "--port", str(port)), environ, port) as bridge,
-        TaskClient(f"http://127.0.0.1:{port}/mcp") as client,
         httpx2.AsyncClient(base_url=f"http://127.0.0.1:{port}", trust_env=False) as http,
     ):
         [opencode] = find_opencode_pids(f"HOME={setup.folder / 'home'}")
-        handles = await start_tasks(client, tasks)
-        await poll_each(client, handles, WARM_UP_SECONDS)
 
         async def read() -> tuple[float, float, float]:
             return await count_requests(http), cpu_seconds(bridge.pid), cpu_seconds(opencode)
 
+        async with TaskClient(url) as client:
+            handles = await start_tasks(client, tasks)
+            await poll_each(client, handles, WARM_UP_SECONDS)
         readings = [await read()]
         await anyio.sleep(seconds)
         readings.append(await read())
-        polls = await poll_each(client, handles, seconds)
-        readings.append(await read())
-        for handle in handles:
-            await send_task_request(client.session, "tasks/cancel", handle.task_id)
+        async with TaskClient(url) as client:  # another one, as the bridge has closed the connections of the first
+            polls = await poll_each(client, handles, seconds)
+            readings.append(await read())
+            for handle in handles:
+                await send_task_request(client.session, "tasks/cancel", handle.task_id)
         idle, polled = (
             [(late - early) / seconds for early, late in zip(*pair, strict=True)] for pair in pairwise(readings)
         )
