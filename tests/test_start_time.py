@@ -93,7 +93,7 @@ def test_the_package_adds_little_to_the_start_of_a_minimal_server(
 def test_the_engine_of_opencode_2_is_imported_when_it_is_needed() -> None:
     """Its models take time, and most users have one OpenCode."""
     look = "import sys; print([name for name in sys.modules if name.endswith(('.engine2', '.opencode1'))])"
-    program = f"import opencode_mcp.cli.commands.stdio; {look}"
+    program = f"import opencode_mcp.cli.serve_stdio; {look}"
 
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
 

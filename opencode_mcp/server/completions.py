@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping
 
 import mcp_types as types
-from mcp import MCPError
+from mcp.shared.exceptions import MCPError
 
 from opencode_mcp.opencode import OpenCodeClient
 from opencode_mcp.opencode.engine import engine_of

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import mcp_types as types
-from mcp import MCPError
+from mcp.shared.exceptions import MCPError
 from pydantic import BaseModel
 
 from opencode_mcp.exceptions import OpenCodeError

@@ -10,7 +10,7 @@ from urllib.request import url2pathname
 
 import anyio
 import mcp_types as types
-from mcp import MCPError
+from mcp.shared.exceptions import MCPError
 from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 from pydantic import ValidationError
 

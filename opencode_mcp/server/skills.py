@@ -8,8 +8,8 @@ from __future__ import annotations
 from typing import Any
 
 import mcp_types as types
-from mcp import MCPError
 from mcp.server.lowlevel import Server
+from mcp.shared.exceptions import MCPError
 
 from opencode_mcp.skills import Skill, read_skills
 

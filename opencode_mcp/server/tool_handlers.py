@@ -8,8 +8,8 @@ from collections.abc import Hashable, Mapping
 from typing import Any, Unpack
 
 import mcp_types as types
-from mcp import MCPError
 from mcp.server.context import CallNext, HandlerResult
+from mcp.shared.exceptions import MCPError
 from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 
 from opencode_mcp.catalog import Catalog

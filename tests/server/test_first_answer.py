@@ -191,3 +191,62 @@ def test_initialize_is_answered_before_the_sdk_is_imported_and_once(environ: Map
     assert [answer["id"] for answer in answers] == [1, 2]
     assert answers[0] == initialize_response(request_line())
     assert answers[1]["result"]["tools"]
+
+
+SHOW_MODULES = """\
+import atexit, sys
+from opencode_mcp.__main__ import main
+atexit.register(lambda: print(*sys.modules, sep="\\n", file=sys.stderr))
+sys.exit(main())
+"""
+"""The program, which writes to stderr at its end what it has imported."""
+
+
+def test_what_a_server_does_not_run_is_not_imported(environ: Mapping[str, str], tmp_path: Path) -> None:
+    """The client and the server framework of the SDK, and the command line's terminal."""
+    call = {"name": "search_operations", "arguments": {"query": "list the sessions"}}
+    requests = [
+        {"method": "notifications/initialized"},
+        {"id": 2, "method": "tools/list"},
+        {"id": 3, "method": "tools/call", "params": call},
+        {"id": 4, "method": "prompts/list"},
+        {"id": 5, "method": "resources/list"},
+    ]
+    lines = [request_line(), *(json.dumps({"jsonrpc": "2.0", **request}).encode() for request in requests)]
+    done = subprocess.run(
+        (sys.executable, "-c", SHOW_MODULES),
+        input=b"\n".join(lines) + b"\n",
+        capture_output=True,
+        env={**environ, "OPENCODE_MCP_URL": "http://127.0.0.1:9"},
+        cwd=tmp_path,
+        timeout=LIMIT_SECONDS,
+        check=True,
+    )
+    imported = done.stderr.decode().split("\n")
+    answers = {answer["id"]: answer for answer in map(json.loads, done.stdout.splitlines())}
+
+    assert not answers[3]["result"].get("isError")
+    assert "mcp.server.lowlevel.server" in imported
+    unused = ("mcp.client", "mcp.server.mcpserver", "rich")
+    assert [name for name in imported if name.startswith(unused)] == []
+
+
+@pytest.mark.usefixtures("spawns")
+def test_a_deferred_package_is_complete_when_it_is_used() -> None:
+    """Its names are those that it always has, whichever is asked for first, and it is the parent of its submodules."""
+    program = """\
+from opencode_mcp.importing import defer_package
+defer_package("mcp")
+defer_package("mcp.server")
+import sys
+import mcp.server.lowlevel
+assert "mcp.client" not in sys.modules
+assert mcp.server is sys.modules["mcp.server"]
+from mcp import Client, ClientSession
+from mcp.server import MCPServer, Server
+assert Server is mcp.server.lowlevel.Server
+assert mcp.client.Client is Client
+defer_package("mcp")
+assert mcp is sys.modules["mcp"]
+"""
+    subprocess.run((sys.executable, "-c", program), timeout=LIMIT_SECONDS, check=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from opencode_mcp.importing import importing
+from opencode_mcp.importing import defer_package, importing
 from opencode_mcp.server.stdio.first_answer import answer_first
 from opencode_mcp.settings import Settings
 
@@ -17,5 +17,7 @@ def run(settings: Settings, options: argparse.Namespace) -> int:
     """Answer `initialize`, import the server, and serve until stdin ends."""
     first = answer_first(settings)
     with importing():
+        for package in ("mcp", "mcp.server"):
+            defer_package(package)
         from opencode_mcp.cli.serve_stdio import serve
     return serve(settings, first)

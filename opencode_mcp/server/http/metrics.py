@@ -11,9 +11,9 @@ from time import perf_counter
 from typing import Any
 
 import anyio
-from mcp import MCPError
 from mcp.server.auth.middleware.bearer_auth import RequireAuthMiddleware
 from mcp.server.context import CallNext, HandlerResult
+from mcp.shared.exceptions import MCPError
 from mcp_types import INTERNAL_ERROR
 from mcp_types.methods import is_input_required
 from pydantic import ValidationError

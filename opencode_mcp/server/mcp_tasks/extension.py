@@ -15,9 +15,9 @@ from datetime import UTC, datetime
 from typing import Any, Literal, Protocol
 
 import mcp_types as types
-from mcp import MCPError
 from mcp.server.context import ServerRequestContext
 from mcp.server.lowlevel import Server
+from mcp.shared.exceptions import MCPError
 from mcp.shared.inbound import decode_header_value
 from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 from pydantic import Field

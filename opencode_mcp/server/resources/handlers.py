@@ -14,7 +14,7 @@ from functools import partial
 from typing import Any, Literal
 
 import mcp_types as types
-from mcp import MCPError
+from mcp.shared.exceptions import MCPError
 from mcp.shared.uri_template import UriTemplate
 
 from opencode_mcp.catalog import Catalog
