@@ -128,6 +128,12 @@ class Operation:
 
         return Draft202012Validator(self.input_schema)
 
+    def accepts(self, arguments: Mapping[str, Any]) -> bool:
+        """Whether arguments are valid. None at all are without a validator, as the first one takes 5 MB."""
+        if not arguments:
+            return not self.input_schema.get("required")
+        return self.validator.is_valid(dict(arguments))
+
     @cached_property
     def argument_names(self) -> frozenset[str]:
         """The names of all arguments and of all properties in them, at any depth."""

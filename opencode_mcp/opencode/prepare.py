@@ -53,7 +53,7 @@ def validate(operation: Operation, arguments: Mapping[str, Any], lenient: bool =
     refuse_non_json(operation.name, arguments)
     if lenient:
         arguments = drop_empty_names(arguments)
-    if not operation.validator.is_valid(dict(arguments)):
+    if not operation.accepts(arguments):
         if lenient:
             arguments = drop_empty_names(coerce(operation.input_schema, operation.validator, arguments))
             refuse_non_json(operation.name, arguments)  # JSON text within them can have what JSON cannot

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from functools import cached_property, partial
-from hashlib import sha256
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +16,6 @@ import mcp_types as types
 from mcp.server.caching import CacheableMethod, CacheHint
 from mcp.server.context import CallNext, HandlerResult
 from mcp.server.lowlevel import NotificationOptions, Server
-from mcp.server.request_state import RequestStateBoundary, RequestStateSecurity
 from opentelemetry.trace import ProxyTracerProvider, get_tracer_provider
 
 from opencode_mcp import __version__
@@ -34,6 +32,7 @@ from .lifespan import STATIC_TTL_MS, Lifespan, RequestContext, known_secrets, wa
 from .mcp_tasks.extension import serve_tasks
 from .negotiation import serve_connection
 from .progress import Heartbeat
+from .request_state import StateSeal
 from .server_info import ICON, NAME, SANDBOX_STATE, TITLE
 from .shutdown import Shutdown
 from .skills import serve_skills
@@ -121,17 +120,19 @@ class BridgeServer(Server[Lifespan]):
             self.middleware.clear()  # the SDK's spans: a short call takes 4 to 7 % more CPU with them
         serve_tasks(self, lambda: self._handlers.tasks)
         serve_skills(self)
-        # Elicitation state travels through the client, so it is sealed against changes.
-        self.middleware.append(RequestStateBoundary(make_state_security(settings), default_audience=self.name))
+        self.middleware.append(StateSeal(settings.state_key, self.name))
         self.middleware.append(self._fit_to_view)
         if self.metrics is not None:
             self.middleware.insert(0, self.metrics.measure_call)
 
     @cached_property
     def _handlers(self) -> ToolHandlers:
+        from .free_memory import return_freed_memory
         from .tool_handlers import ToolHandlers
 
-        return ToolHandlers(self._settings, self._catalog, self.shutdown)
+        handlers = ToolHandlers(self._settings, self._catalog, self.shutdown)
+        return_freed_memory()
+        return handlers
 
     def _input_schema(self, name: str) -> Mapping[str, Any] | None:
         return self._handlers.input_schema(name)
@@ -231,14 +232,6 @@ def make_metrics(settings: Settings, input_schema: InputSchema) -> Metrics | Non
     from opencode_mcp.server.http.metrics import Metrics
 
     return Metrics(input_schema)
-
-
-def make_state_security(settings: Settings) -> RequestStateSecurity:
-    """Return the seal of elicitation state: replicas with the same key can open it; without a key, only this process
-    can."""
-    if not settings.state_key:
-        return RequestStateSecurity.ephemeral()
-    return RequestStateSecurity(keys=[sha256(settings.state_key.encode()).digest()])
 
 
 def make_bus_factory(settings: Settings) -> Callable[[], AbstractAsyncContextManager[Bus]]:

@@ -203,7 +203,7 @@ sys.exit(main())
 
 
 def test_what_a_server_does_not_run_is_not_imported(environ: Mapping[str, str], tmp_path: Path) -> None:
-    """The client and the server framework of the SDK, and the command line's terminal."""
+    """The client, the server framework and the cryptography of the SDK, and the command line's terminal."""
     call = {"name": "search_operations", "arguments": {"query": "list the sessions"}}
     requests = [
         {"method": "notifications/initialized"},
@@ -227,7 +227,7 @@ def test_what_a_server_does_not_run_is_not_imported(environ: Mapping[str, str], 
 
     assert not answers[3]["result"].get("isError")
     assert "mcp.server.lowlevel.server" in imported
-    unused = ("mcp.client", "mcp.server.mcpserver", "rich")
+    unused = ("mcp.client", "mcp.server.mcpserver", "cryptography", "rich")
     assert [name for name in imported if name.startswith(unused)] == []
 
 

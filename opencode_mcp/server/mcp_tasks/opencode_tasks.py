@@ -15,7 +15,6 @@ from typing import Any
 
 import anyio
 import mcp_types as types
-from mcp.server.request_state import authenticated_principal
 from pydantic import ValidationError
 
 from opencode_mcp.exceptions import ContinuesAsTask, OpenCodeError, WorkflowError
@@ -25,6 +24,7 @@ from opencode_mcp.opencode.engine import engine_of
 from opencode_mcp.opencode.models import AgentRequest, QuestionRequest
 from opencode_mcp.server.elicitation import can_elicit, elicitation_params, parse_decision, shows_urls
 from opencode_mcp.server.lifespan import Lifespan, RequestContext
+from opencode_mcp.server.request_state import principal_of
 from opencode_mcp.tasks import Context, Decision
 from opencode_mcp.tasks.context import TaskElicitor
 from opencode_mcp.tasks.continue_as_task import promise
@@ -65,7 +65,7 @@ class OpenCodeTasks:
 
     def hand_out(self, context: RequestContext, continued: ContinuesAsTask) -> dict[str, Any]:
         """Return the result of a call that continues as a task."""
-        handle: TaskHandle = continued.handle.for_call(authenticated_principal(context))
+        handle: TaskHandle = continued.handle.for_call(principal_of(context))
         polled = remember(context.lifespan_context, str(handle), PolledTask(handle, continued.notes))
         polled.view = replace(polled.view, activity=continued.activity)
         return self._show(context, str(handle), polled).as_handle()
@@ -115,7 +115,7 @@ class OpenCodeTasks:
         handle = parse_handle(task_id)
         if handle is None or not self._registry_for(context).becomes_task(handle.tool):
             raise unknown_task()
-        if handle.principal != hash_principal(authenticated_principal(context), handle.turns[0]):
+        if handle.principal != hash_principal(principal_of(context), handle.turns[0]):
             raise unknown_task()
         known = context.lifespan_context.polled_tasks.get(task_id)
         return known or remember(context.lifespan_context, task_id, PolledTask(handle))
