@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 REQUEST_TIMEOUT_SECONDS = 10.0
 """A connection whose request is incomplete after this time (twice this time for the body of a later one) is closed."""
+MERGED_BYTES = 16 * 1024
+"""A longer write is sent at once."""
 
 
 async def serve_http(server: BridgeServer, application: Starlette, host: str, port: int) -> None:
@@ -81,7 +83,7 @@ class RequestTimeoutProtocol(H11Protocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # pyright: ignore[reportIncompatibleMethodOverride]
         """Start the timer."""
-        super().connection_made(transport)
+        super().connection_made(MergingTransport(transport, self.loop))
         self._last_cycle: Any = None
         self._timer = self.loop.call_later(REQUEST_TIMEOUT_SECONDS, self._check_progress)
 
@@ -99,3 +101,35 @@ class RequestTimeoutProtocol(H11Protocol):
             return
         self._last_cycle = self.cycle
         self._timer = self.loop.call_later(REQUEST_TIMEOUT_SECONDS, self._check_progress)
+
+
+class MergingTransport(asyncio.Transport):
+    """Sends what is written in one step of the event loop as one packet, up to MERGED_BYTES.
+
+    uvicorn writes the head of a response and its body one after the other, and each would wake the client.
+    """
+
+    def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
+        super().__init__()
+        self._transport, self._loop = transport, loop
+        self._pending: list[bytes] = []
+        for name in ("abort", "get_extra_info", "is_closing", "pause_reading", "resume_reading"):
+            setattr(self, name, getattr(transport, name))
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        """Write data before the next step."""
+        if not self._pending:
+            self._loop.call_soon(self._flush)
+        self._pending.append(bytes(data))
+        if len(data) > MERGED_BYTES:  # now, so that the writer learns when the client reads slowly
+            self._flush()
+
+    def close(self) -> None:
+        """Write what is left, and close."""
+        self._flush()
+        self._transport.close()
+
+    def _flush(self) -> None:
+        if self._pending:
+            self._transport.write(b"".join(self._pending))
+            self._pending.clear()
