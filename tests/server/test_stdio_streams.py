@@ -10,10 +10,14 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import anyio
+import anyio.lowlevel
 import pytest
+from mcp.shared.message import SessionMessage
+from mcp_types import JSONRPCResponse
 
 from opencode_mcp.server.stdio import streams as pipes_module
 from opencode_mcp.server.stdio.streams import PipeReader, PipeWriter
+from opencode_mcp.server.stdio.transport import send_lines
 from tests.bridge import CLIENT
 
 pytestmark = pytest.mark.anyio
@@ -77,6 +81,32 @@ async def test_a_slow_reader_blocks_only_its_writer(pipe_ends: tuple[int, int]) 
 
     assert written.is_set()
     assert got.decode() == text
+
+
+async def test_messages_that_wait_are_written_together() -> None:
+    """In their order, each as a line; a later one is another write."""
+    written: list[str] = []
+
+    class Writer(PipeWriter):
+        def __init__(self) -> None:
+            """Have no pipe."""
+
+        async def write(self, text: str) -> None:
+            written.append(text)
+            await anyio.lowlevel.checkpoint()
+
+    send, receive = anyio.create_memory_object_stream[SessionMessage](0)
+    async with receive, anyio.create_task_group() as tasks:
+        tasks.start_soon(send_lines, receive, Writer())
+        async with send:
+            for numbers in ((1, 2, 3), (4,)):
+                async with anyio.create_task_group() as senders:
+                    for number in numbers:
+                        message = JSONRPCResponse(jsonrpc="2.0", id=number, result={})
+                        senders.start_soon(send.send, SessionMessage(message))
+                await anyio.wait_all_tasks_blocked()
+
+    assert [[json.loads(line)["id"] for line in text.splitlines()] for text in written] == [[1, 2, 3], [4]]
 
 
 async def test_a_writer_without_a_reader_raises(pipe_ends: tuple[int, int]) -> None:

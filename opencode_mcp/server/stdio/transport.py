@@ -11,8 +11,8 @@ import asyncio
 import json
 import logging
 import signal
-from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable, Generator, Mapping
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable, Generator, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 import anyio
@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     Received = SessionMessage | Exception
 
 log = logging.getLogger(__name__)
+
+MERGED_MESSAGES = 32
 
 STOP_SIGNALS = tuple(
     getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGBREAK") if hasattr(signal, name)
@@ -171,15 +173,28 @@ async def receive_lines(
 async def send_lines(
     outbound: MemoryObjectReceiveStream[SessionMessage], writer: PipeWriter, written: Mapping[str, Any] | None = None
 ) -> None:
-    """Write each message as a line, except the response to the request that `written` has answered."""
-    async for item in outbound:
-        line = item.message.model_dump_json(by_alias=True, exclude_unset=True)
-        if written is not None and is_response_to(item.message, written["id"]):
-            if (response := json.loads(line)) != written:
-                log.error("initialize was answered with %s, and then with %s", written, response)
-            written = None
-            continue
-        await writer.write(line + "\n")
+    """Write each message as a line, except the response to the request that `written` has answered.
+
+    Messages that wait are written together: each write wakes the client.
+    """
+    async for first in outbound:
+        lines: list[str] = []
+        for item in (first, *take_waiting(outbound)):
+            line = item.message.model_dump_json(by_alias=True, exclude_unset=True)
+            if written is not None and is_response_to(item.message, written["id"]):
+                if (response := json.loads(line)) != written:
+                    log.error("initialize was answered with %s, and then with %s", written, response)
+                written = None
+                continue
+            lines.append(line + "\n")
+        await writer.write("".join(lines))
+
+
+def take_waiting(outbound: MemoryObjectReceiveStream[SessionMessage]) -> Iterator[SessionMessage]:
+    """Yield the messages that wait to be written, up to MERGED_MESSAGES."""
+    with suppress(anyio.WouldBlock, anyio.EndOfStream):
+        for _ in range(MERGED_MESSAGES):
+            yield outbound.receive_nowait()
 
 
 def is_response_to(message: types.JSONRPCMessage, request_id: str | int) -> bool:
