@@ -198,8 +198,8 @@ def publish_client(servers: ServerPool, context: RequestContext) -> None:
 
 async def servers_for(context: RequestContext, **options: Unpack[CallOptions]) -> ServerPool:
     """Return the servers for the caller of a request, with these options."""
-    given: CallOptions = {**options, "caller": caller_key(context)}
-    return (await apply_client_root(context)).with_options(**given)
+    call_options: CallOptions = {**options, "caller": caller_key(context)}
+    return (await apply_client_root(context)).with_options(**call_options)
 
 
 def caller_key(context: RequestContext) -> Hashable:
