@@ -47,11 +47,14 @@ SUBSCRIBE_LAG_SECONDS = 0.3
 
 RECONNECT_SECONDS = (0.1, 0.2, 0.5, 1.0)
 
+LINGER_SECONDS = 5.0
+"""How long a stream stays open without listeners: the next task begins with it, and need not wait until it is ready."""
+
 log = logging.getLogger(__name__)
 
 
 class EventFeed:
-    """Reads the stream while there are listeners: opened for the first, closed after the last.
+    """Reads the stream while there are listeners: opened for the first, closed LINGER_SECONDS after the last.
 
     `connect` opens a stream whose reads fail after SILENCE_SECONDS; `read_frames` returns the reader of a connection.
     """
@@ -87,8 +90,14 @@ class EventFeed:
         finally:
             del self._listeners[key]
             if not self._listeners:
-                self._read_scope.cancel()
-                self._read_scope = None
+                self._tasks.start_soon(self._close_if_unused, self._next_key)
+
+    async def _close_if_unused(self, next_key: int) -> None:
+        """Close the stream after LINGER_SECONDS, if nothing has listened since."""
+        await anyio.sleep(LINGER_SECONDS)
+        if self._next_key == next_key and self._read_scope is not None:
+            self._read_scope.cancel()
+            self._read_scope = None
 
     def _dispatch(self, event: Event) -> None:
         """Call all listeners with an event.

@@ -25,11 +25,12 @@ from .continue_as_task import find_turn
 from .pending_requests import describe_request
 from .queued_turns import Outcome
 from .report import COST_DIGITS
+from .session_watch import WAKEUP_EVENTS, ReportedError
 from .start import SentPrompt
 from .task_event import TaskEvent, WaitingRequest
 from .turn import elapsed_seconds, read_family_usage, read_turn
 from .turn_outcome import outcome_of_turn
-from .wait import WAKEUP_EVENTS, ReportedError, wait_until_settled
+from .wait import wait_until_settled
 
 MOMENT_SECONDS = 1.0
 """How long a request must wait to be an event: a call may answer it at once, by the task's policy."""

@@ -30,9 +30,9 @@ from .notify import notify_of, notify_of_failed_start
 from .options import StartTask
 from .prompt import SentPrompt
 from .report import NO_ACTIVITY, TaskReport
+from .session_watch import ReportedError
 from .start import submit_task
 from .stop import abandon
-from .wait import ReportedError
 
 MAX_CONCURRENT_STARTS = 8
 """How many tasks start at a time: a worktree costs OpenCode 0.3 to 2.5 s of CPU (1.18.33)."""

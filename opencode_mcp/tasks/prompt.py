@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import anyio
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
 from opencode_mcp.exceptions import WorkflowError
 from opencode_mcp.opencode import OpenCodeClient
@@ -30,13 +30,15 @@ class SentPrompt(BaseModel):
     """A prompt that was sent: `previous_prompt_id` is the user's message before it, "" when there is none.
 
     It is None where the prompt may have been sent by another process. `queued_id` is the id of one that is queued, and
-    its end that of its message's id later. `note` is what the caller must know.
+    its end that of its message's id later. `note` is what the caller must know. `session` is the session as it was
+    before the prompt, where this call has just sent it.
     """
 
     session_id: str
     previous_prompt_id: str | None = None
     queued_id: str | None = None
     note: str | None = None
+    session: Session | None = Field(default=None, exclude=True)
 
 
 def refuse_system_prompt(opencode: OpenCodeClient, arguments: StartTask) -> None:

@@ -76,7 +76,7 @@ async def select_turn(
         return unsent
     ended = find_ended(snapshot, [prompt_id])
     if ended is None:
-        messages = await read_messages_back_to(opencode, snapshot.session.id, prompt_id)
+        messages = await read_messages_back_to(opencode, snapshot.session.id, prompt_id, snapshot.recent)
         sent = next((message.info.id for message in messages if is_same_prompt(message.info.id, prompt_id)), None)
         if sent is None and not was_seen:
             raise WorkflowError(

@@ -6,8 +6,8 @@ OpenCode's v2 API, whose state it cannot read.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import Literal, TypeVar
 
@@ -29,7 +29,7 @@ from opencode_mcp.opencode.models import (
 from .check import CheckResult
 from .json_answer import JsonValue
 from .metadata import readable_metadata, task_metadata
-from .turn_prompts import find_prompt_before
+from .turn_prompts import RECENT_MESSAGES, find_prompt_before
 
 T = TypeVar("T")
 
@@ -60,6 +60,9 @@ class SessionSnapshot:
 
     `continued_prompt_id` is the prompt whose turn the newest message belongs to, where OpenCode itself has written the
     newest user's message: to go on after it has compacted the conversation, for example.
+
+    `recent` are the newest messages of an idle session, oldest first, up to RECENT_MESSAGES: all were read after its
+    status. None for a busy one, of which only the newest is read.
     """
 
     session: Session
@@ -69,6 +72,7 @@ class SessionSnapshot:
     newest_message: Message | None
     continued_prompt_id: str | None = None
     queued: tuple[Session, ...] = ()
+    recent: tuple[Message, ...] | None = None
 
     @property
     def prompt_id(self) -> str:
@@ -118,7 +122,8 @@ async def read_snapshot(
     """Read a session's state. The status is read first; the rest is read concurrently, so it is at least as new.
 
     Queued prompts are read first as well: one that is sent is deleted only once its message can be read. With the
-    `previous` snapshot the directory is known, so the session is read together with the rest.
+    `previous` snapshot the directory is known, so the session is read together with the rest; that of an idle session
+    is read then in any case, as OpenCode adds up what a turn has used before it is idle (1.18.33).
 
     Raises:
         APIError: the session is unknown.
@@ -132,13 +137,15 @@ async def read_snapshot(
     statuses, children = await gather(
         partial(engine.read_statuses, session.directory), partial(engine.list_children, session_id)
     )
+    works = not statuses.keys().isdisjoint({session_id, *(child.id for child in children)})
     family: tuple[str, ...]
     family, requests, newest, *reread = await gather(
         partial(read_family, opencode, session_id, children),
-        partial(engine.list_requests, session.directory),
-        partial(engine.list_messages, session_id, 1),
-        *([] if previous is None else [partial(read_session, opencode, session_id)]),
+        partial(read_requests, opencode, session, statuses, children),
+        partial(engine.list_messages, session_id, 1 if works else RECENT_MESSAGES),
+        *([] if previous is None and works else [partial(read_session, opencode, session_id)]),
     )
+    recent = None if works else tuple(newest)
     if reread and reread[0].directory != session.directory:  # it was moved meanwhile
         return await read_snapshot(opencode, session_id)
     if previous is not None and previous.waits_for_subagents and not statuses.keys() & {*family}:
@@ -147,7 +154,7 @@ async def read_snapshot(
     session = reread[0] if reread else session
     busy_statuses = {member_id: statuses[member_id] for member_id in family if member_id in statuses}
     newest_message = newest[-1] if newest else None
-    if newest_message is None and not busy_statuses:
+    if newest_message is None and not busy_statuses and (previous is None or not previous.busy):
         await engine.refuse_unreadable(session_id)
     snapshot = SessionSnapshot(
         session=session,
@@ -156,11 +163,20 @@ async def read_snapshot(
         # OpenCode keeps listing the requests of an aborted session; nothing waits for a request of an idle one.
         pending=tuple(request for request in requests if request.session_id in busy_statuses),
         newest_message=newest_message,
-        continued_prompt_id=await find_continued_prompt(opencode, session, newest_message, previous),
+        continued_prompt_id=await find_continued_prompt(opencode, session, newest_message, previous, recent),
         queued=find_queued(children),
+        recent=recent,
     )
     update_active_sessions(opencode, snapshot)
     return snapshot
+
+
+async def read_requests(
+    opencode: OpenCodeClient, session: Session, statuses: Mapping[str, SessionStatus], children: Sequence[Session]
+) -> list[AgentRequest]:
+    """Return the requests in a session's directory, [] if no session that works can belong to its family."""
+    may_wait = bool(statuses) if find_members(children) else session.id in statuses
+    return await engine_of(opencode).list_requests(session.directory) if may_wait else []
 
 
 def update_active_sessions(opencode: OpenCodeClient, snapshot: SessionSnapshot) -> None:
@@ -172,7 +188,11 @@ def update_active_sessions(opencode: OpenCodeClient, snapshot: SessionSnapshot) 
 
 
 async def find_continued_prompt(
-    opencode: OpenCodeClient, session: Session, newest: Message | None, previous: SessionSnapshot | None
+    opencode: OpenCodeClient,
+    session: Session,
+    newest: Message | None,
+    previous: SessionSnapshot | None,
+    recent: Sequence[Message] | None,
 ) -> str | None:
     """Return `SessionSnapshot.continued_prompt_id`, for a turn with rules; the `previous` snapshot may have it."""
     rules = task_metadata(session).rules
@@ -181,12 +201,7 @@ async def find_continued_prompt(
     if previous is not None and previous.newest_message is not None and previous.session.metadata == session.metadata:
         if previous.newest_message.user_message_id == newest.user_message_id:
             return previous.continued_prompt_id
-    return await find_prompt_before(opencode, session.id, rules.prompt_id, newest.user_message_id)
-
-
-async def refresh_session(opencode: OpenCodeClient, snapshot: SessionSnapshot) -> SessionSnapshot:
-    """Return the snapshot with the session read again: OpenCode adds up cost and tokens after the last message."""
-    return replace(snapshot, session=await read_session(opencode, snapshot.session.id))
+    return await find_prompt_before(opencode, session.id, rules.prompt_id, newest.user_message_id, recent)
 
 
 async def read_session(opencode: OpenCodeClient, session_id: str) -> Session:
@@ -205,11 +220,15 @@ async def read_family(
     """Return the ids of a session and all its descendants, the session first; not of those that hold queued prompts."""
     if children is None:
         children = await engine_of(opencode).list_children(session_id)
-    members = [child.id for child in children if readable_metadata(child).queued is None]
     families = await gather(
-        *(partial(unless_deleted, partial(read_family, opencode, member_id), ()) for member_id in members)
+        *(partial(unless_deleted, partial(read_family, opencode, member.id), ()) for member in find_members(children))
     )
     return (session_id, *(member_id for family in families for member_id in family))
+
+
+def find_members(children: Sequence[Session]) -> list[Session]:
+    """Return those of a session's children that hold no queued prompt."""
+    return [child for child in children if readable_metadata(child).queued is None]
 
 
 async def unless_deleted(read: Callable[[], Awaitable[T]], otherwise: T) -> T:

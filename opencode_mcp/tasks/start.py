@@ -92,7 +92,7 @@ async def submit_task(
                 await send_prompt(context, session, arguments, selection, None, attachments, started=started)
             follow_if_ruled(context, arguments, session.id)
             workspace.keep = True
-            return SentPrompt(session_id=session.id, previous_prompt_id="", note=workspace.note)
+            return SentPrompt(session_id=session.id, previous_prompt_id="", note=workspace.note, session=session)
     return await continue_session(context, arguments, winner_id, on_session)
 
 

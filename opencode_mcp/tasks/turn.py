@@ -66,7 +66,7 @@ async def read_turn(opencode: OpenCodeClient, snapshot: SessionSnapshot) -> Turn
     if newest is None:
         return None
     first_prompt_id = find_first_prompt_id(snapshot)
-    messages = await read_turn_messages(opencode, snapshot.session.id, first_prompt_id)
+    messages = await read_turn_messages(opencode, snapshot, first_prompt_id)
     replies = [message for message in messages if message.info.role == "assistant"]
     prompts = [message for message in messages if message.info.id == first_prompt_id]
     started = (prompts or messages or [newest])[0].info.time.created
@@ -97,9 +97,9 @@ async def read_turn(opencode: OpenCodeClient, snapshot: SessionSnapshot) -> Turn
     )
 
 
-async def read_turn_messages(opencode: OpenCodeClient, session_id: str, prompt_id: str) -> list[Message]:
+async def read_turn_messages(opencode: OpenCodeClient, snapshot: SessionSnapshot, prompt_id: str) -> list[Message]:
     """Return the messages of the turn that a prompt began, oldest first: of a long one the newest (READ_MESSAGES)."""
-    messages = await read_messages_back_to(opencode, session_id, prompt_id)
+    messages = await read_messages_back_to(opencode, snapshot.session.id, prompt_id, snapshot.recent)
     prompt_ids = find_turn_prompts(messages, prompt_id)
     return [message for message in messages if message.user_message_id in prompt_ids]
 

@@ -8,6 +8,8 @@ OpenCode sums up after each step, a moment after it reports the step as done.
 from __future__ import annotations
 
 import time
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import anyio
@@ -20,6 +22,7 @@ from opencode_mcp.opencode.models import FileChange, Message, Part, ProjectPath,
 
 from .session_state import SessionSnapshot, was_rejected
 from .turn import find_first_prompt_id, read_turn_messages
+from .turn_prompts import READ_MESSAGES, RECENT_MESSAGES, reach_back, read_messages_back_to
 
 READING_TOOLS = frozenset(
     {"read", "glob", "grep", "list", "ls", "lsp", "todowrite", "todoread", "question", "skill", "webfetch", "websearch"}
@@ -60,14 +63,14 @@ async def read_summed_changes(opencode: OpenCodeClient, snapshot: SessionSnapsho
     changes: list[FileChange] = []
     first_prompt_id = find_first_prompt_id(snapshot)
     if first_prompt_id != newest.user_message_id:
-        messages = await read_turn_messages(opencode, snapshot.session.id, first_prompt_id)
+        messages = await read_turn_messages(opencode, snapshot, first_prompt_id)
         for prompt_id in dict.fromkeys(message.user_message_id for message in messages):
             if prompt_id != newest.user_message_id:
                 changes += await engine_of(opencode).diff_turn(snapshot.session.id, prompt_id)
     completed_at = newest.info.time.completed
     return [
         *changes,
-        *await read_complete_diff(opencode, snapshot.session.id, newest.user_message_id, completed_at),
+        *await read_complete_diff(opencode, snapshot.session.id, newest.user_message_id, completed_at, snapshot.recent),
     ]
 
 
@@ -80,7 +83,7 @@ async def read_turn_changes(opencode: OpenCodeClient, snapshot: SessionSnapshot)
         return await report_lost_changes(opencode, snapshot, str(error))
     if newest is None or (changes and has_snapshot(newest)):
         return TurnChanges.from_files(changes)
-    messages = await read_turn_messages(opencode, snapshot.session.id, find_first_prompt_id(snapshot))
+    messages = await read_turn_messages(opencode, snapshot, find_first_prompt_id(snapshot))
     reason = await find_gap(opencode, snapshot.session, messages, changes)
     if reason is None:
         return TurnChanges.from_files(changes)
@@ -99,7 +102,7 @@ async def read_removed_changes(opencode: OpenCodeClient, snapshot: SessionSnapsh
 
 async def report_lost_changes(opencode: OpenCodeClient, snapshot: SessionSnapshot, reason: str) -> TurnChanges:
     """Return that the newest turn's changes are unknown, if it has called tools that may change files."""
-    messages = await read_turn_messages(opencode, snapshot.session.id, find_first_prompt_id(snapshot))
+    messages = await read_turn_messages(opencode, snapshot, find_first_prompt_id(snapshot))
     may_have_changed = any(may_change(part) for message in messages for part in reply_parts(message))
     return TurnChanges(unknown=reason) if may_have_changed else TurnChanges.from_files([])
 
@@ -239,23 +242,34 @@ DIFF_LAG_SECONDS = 10.0
 """How long the sum may lag behind; 1.18.33 takes 0.1 s on a quiet machine, some seconds on a busy one."""
 PATCH_LAG_SECONDS = 2.0
 """How long a step may lag behind in saying what it has touched; under load 1.18.33 ends the turn before."""
-TURN_MESSAGES = 200
+TURN_LIMITS = READ_MESSAGES[:2]
+"""How many messages are searched for what a turn has touched."""
 
 
 async def read_complete_diff(
-    opencode: OpenCodeClient, session_id: str, message_id: str, completed_at: float | None
+    opencode: OpenCodeClient,
+    session_id: str,
+    message_id: str,
+    completed_at: float | None,
+    recent: Sequence[Message] | None = None,
 ) -> list[FileChange]:
     """Return what a user message led to; when its turn has just `completed_at` (ms), with all of its steps in the sum.
 
-    A file that a step has put back, or written as it was, never comes into the sum: then the time decides.
+    A file that a step has put back, or written as it was, never comes into the sum: then the time decides. `recent` are
+    messages as in `read_messages_back_to`: nothing is read of a turn whose steps show that it has left all files alone.
     """
+    has_turn = recent is not None and reach_back(recent, RECENT_MESSAGES, message_id)
+    known = replies_to(recent or (), message_id) if has_turn else []
+    if left_files_alone(known):
+        return []
     changes = await engine_of(opencode).diff_turn(session_id, message_id)
     if completed_at is None or time.time() - completed_at / 1000 >= DIFF_LAG_SECONDS:
         return changes
     began = anyio.current_time()
     while True:
         summed_files = tuple(change.file for change in changes)
-        touched, written = await read_touched_paths(opencode, session_id, message_id)
+        replies = known if say_what_they_touched(known) else await read_replies(opencode, session_id, message_id)
+        touched, written = find_touched_paths(replies)
         unsummed = {path for path in touched | written if not path.endswith(summed_files)}
         limit_seconds = DIFF_LAG_SECONDS if unsummed & touched else PATCH_LAG_SECONDS
         if not unsummed or anyio.current_time() - began > limit_seconds:
@@ -264,16 +278,44 @@ async def read_complete_diff(
         changes = await engine_of(opencode).diff_turn(session_id, message_id)
 
 
-async def read_touched_paths(opencode: OpenCodeClient, session_id: str, message_id: str) -> tuple[set[str], set[str]]:
+def find_touched_paths(replies: Sequence[Message]) -> tuple[set[str], set[str]]:
     """Return the paths that the steps of a turn have touched, as the steps themselves say, and those that tool calls
     have written: a step says so a moment after its call."""
-    messages = await read_recent_turn_messages(opencode, session_id, message_id)
-    parts = [part for message in messages for part in reply_parts(message)]
+    parts = [part for reply in replies for part in reply.parts]
     touched = {path for part in parts if part.type == "patch" for path in part.files}
     return touched, {path for part in parts if (path := written_path(part))}
 
 
-async def read_recent_turn_messages(opencode: OpenCodeClient, session_id: str, message_id: str) -> list[Message]:
-    """Return a user's message and the replies to it, oldest first; of a long turn those among the newest messages."""
-    messages = await engine_of(opencode).list_messages(session_id, TURN_MESSAGES)
-    return [message for message in messages if message.user_message_id == message_id]
+def say_what_they_touched(replies: Sequence[Message]) -> bool:
+    """Whether all steps of a turn have ended, each with the files as they were or with those that it has touched."""
+    for reply in replies:
+        kinds = Counter(part.type for part in reply.parts)
+        if not kinds["step-start"] or kinds["step-start"] != kinds["step-finish"]:
+            return False
+        if len(file_states([reply])) > 1 and not kinds["patch"]:
+            return False
+    return bool(replies)
+
+
+def left_files_alone(replies: Sequence[Message]) -> bool:
+    """Whether the steps of a turn show that its sum is empty: OpenCode compares the first state with the last one."""
+    return say_what_they_touched(replies) and len(file_states(replies)) == 1 and not any(find_touched_paths(replies))
+
+
+def file_states(replies: Iterable[Message]) -> set[str | None]:
+    """Return the states of the files, as snapshots show them, before and after the steps of a turn."""
+    parts = [part for reply in replies for part in reply.parts]
+    return {part.snapshot for part in parts if part.type in {"step-start", "step-finish"}}
+
+
+async def read_replies(opencode: OpenCodeClient, session_id: str, message_id: str) -> list[Message]:
+    """Return the replies to a user's message, oldest first; of a long turn those among the newest messages."""
+    messages = await read_messages_back_to(opencode, session_id, message_id, limits=TURN_LIMITS)
+    return replies_to(messages, message_id)
+
+
+def replies_to(messages: Iterable[Message], message_id: str) -> list[Message]:
+    """Return those of the messages that reply to a user's message."""
+    return [
+        message for message in messages if message.info.role == "assistant" and message.user_message_id == message_id
+    ]

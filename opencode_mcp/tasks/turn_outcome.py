@@ -23,7 +23,7 @@ async def outcome_of_turn(opencode: OpenCodeClient, outcome: Outcome, prompt_id:
     session_id, newest = outcome.snapshot.session.id, outcome.snapshot.newest_message
     if outcome.is_own:
         return outcome
-    found = await read_messages_back_to(opencode, session_id, prompt_id)
+    found = await read_messages_back_to(opencode, session_id, prompt_id, outcome.snapshot.recent)
     prompt_ids = find_turn_prompts(found, prompt_id)
     messages = [message for message in found if message.user_message_id in prompt_ids]
     if not messages:

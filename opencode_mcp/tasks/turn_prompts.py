@@ -13,18 +13,37 @@ from .attempts import find_attempt
 READ_MESSAGES = (20, 200, 1000)
 """How many of the newest messages are read, more only where the turn is longer."""
 
+RECENT_MESSAGES = READ_MESSAGES[0]
+"""How many messages are read with the state of an idle session: most turns have fewer."""
+
 SHELL_PROMPT = "The following tool was executed by the user"
 """The synthetic text of the user's message that has a shell command for its reply (1.18.33)."""
 
 
-async def read_messages_back_to(opencode: OpenCodeClient, session_id: str, prompt_id: str) -> list[Message]:
-    """Return a session's newest messages, oldest first, back to a prompt or as far as READ_MESSAGES allows."""
-    messages: list[Message] = []
-    for limit in READ_MESSAGES:
+async def read_messages_back_to(
+    opencode: OpenCodeClient,
+    session_id: str,
+    prompt_id: str,
+    recent: Sequence[Message] | None = None,
+    limits: Sequence[int] = READ_MESSAGES,
+) -> list[Message]:
+    """Return a session's newest messages, oldest first, back to a prompt or as far as the limits allow.
+
+    `recent` are `SessionSnapshot.recent`: nothing is read where these reach back to the prompt.
+    """
+    messages = [*(recent or ())]
+    if recent is not None and reach_back(messages, RECENT_MESSAGES, prompt_id):
+        return messages
+    for limit in limits:
         messages = await engine_of(opencode).list_messages(session_id, limit)
-        if len(messages) < limit or messages[0].info.id <= prompt_id:
+        if reach_back(messages, limit, prompt_id):
             break
     return messages
+
+
+def reach_back(messages: Sequence[Message], limit: int, prompt_id: str) -> bool:
+    """Whether the newest messages, read up to a limit, have all since a prompt. Ids of messages ascend (1.18.33)."""
+    return len(messages) < limit or messages[0].info.id <= prompt_id
 
 
 def find_turn_prompts(messages: Sequence[Message], prompt_id: str) -> frozenset[str]:
@@ -52,7 +71,11 @@ def is_synthetic(message: Message) -> bool:
 
 
 async def find_prompt_before(
-    opencode: OpenCodeClient, session_id: str, first_prompt_id: str, message_id: str
+    opencode: OpenCodeClient,
+    session_id: str,
+    first_prompt_id: str,
+    message_id: str,
+    recent: Sequence[Message] | None = None,
 ) -> str | None:
     """Return the prompt that OpenCode continues with a user's message: the first one of a turn, or its last correction.
 
@@ -60,7 +83,7 @@ async def find_prompt_before(
     """
     if message_id <= first_prompt_id or find_attempt(first_prompt_id, message_id):
         return None
-    messages = await read_messages_back_to(opencode, session_id, first_prompt_id)
+    messages = await read_messages_back_to(opencode, session_id, first_prompt_id, recent)
     prompt_ids = find_turn_prompts(messages, first_prompt_id)
     if message_id not in prompt_ids:
         return None

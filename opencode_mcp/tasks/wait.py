@@ -14,17 +14,13 @@ The state is always read from OpenCode; an event is only a reason to read it aga
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
-from functools import partial
+from dataclasses import replace
 from typing import Any
 
 import anyio
 
-from opencode_mcp.opencode.concurrency import gather
 from opencode_mcp.opencode.deadline import seconds_left
-from opencode_mcp.opencode.events import Event, event_session_id
-from opencode_mcp.opencode.models import Message, Part
-from opencode_mcp.opencode.responses import describe_error
+from opencode_mcp.opencode.models import Message, Session, SessionStatus
 
 from .context import Context
 from .external_activity import OTHER_PROCESS_SECONDS, describe_last_write, describe_other_process
@@ -37,14 +33,16 @@ from .session_state import (
     SessionSnapshot,
     TaskStatus,
     classify,
-    read_newest_messages,
     read_snapshot,
-    refresh_session,
 )
-from .transcript import summarize_parts
+from .session_watch import ReportedError, SessionWatch
+from .turn_prompts import READ_MESSAGES, read_messages_back_to
 
 POLL_SECONDS = 3.0
 """How often the state is read without an event."""
+
+FIRST_READ_SECONDS = 1.0
+"""How long after a prompt its session is read for the first time, where no event says that it works, or more."""
 
 FULL_RATE_LISTENERS = 10
 """How many listeners read that often; with more of them each reads less often, to limit the load on OpenCode."""
@@ -58,125 +56,6 @@ ERROR_STALLED_SECONDS = 2.0
 REPORT_MARGIN_SECONDS = 0.6
 """How long before the caller's time limit a stalled session is reported as running, so that the report is in time."""
 
-BACKFILL_MESSAGES = 20
-"""How many of a turn's newest messages are searched for steps without an event."""
-
-WAKEUP_EVENTS = frozenset(
-    {
-        "stream.connected",
-        "stream.ready",
-        "server.instance.disposed",
-        "global.disposed",
-        "session.created",
-        "session.status",
-        "session.idle",
-        "session.error",
-        "session.deleted",
-        "message.updated",
-        "message.removed",
-        "permission.asked",
-        "permission.replied",
-        "question.asked",
-        "question.replied",
-        "question.rejected",
-    }
-)
-"""Events that are a reason to read the state."""
-
-BUSY_EVENTS = frozenset({"session.status", "message.updated"})
-"""Events that may say no more than that a session is busy."""
-
-
-@dataclass(frozen=True, slots=True)
-class ReportedError:
-    """The text of a session.error event, and when it was received (anyio.current_time())."""
-
-    text: str
-    received: float
-
-    @classmethod
-    def from_event(cls, event: Event) -> ReportedError:
-        """Return that of a session.error event."""
-        return cls(format_error(event), anyio.current_time())
-
-
-@dataclass
-class SessionWatch:
-    """Listens to the events of one session's family; `wakeup` is set when one has arrived.
-
-    `read_requested`: an event was a reason to read the state. `busy_reported`: an event said that the session is busy;
-    `busy`: it was busy when last read; `was_busy`: in any read. `prompt_ids` are the ids of the user's messages, which
-    have no steps. `steps` are those not reported yet, `activity` is the newest one; `known_steps` has the newest
-    step of each part of a message, by the part's id. `error` is the last session.error event. `prompt_id` is the prompt
-    that is waited for, once it is known; `is_queued`: it is not sent yet.
-    """
-
-    family: set[str]
-    prompt_ids: set[str] = field(default_factory=set[str])
-    wakeup: anyio.Event = field(default_factory=anyio.Event)
-    read_requested: bool = True
-    busy_reported: bool = False
-    busy: bool = False
-    was_busy: bool = False
-    activity: str = ""
-    steps: list[str] = field(default_factory=list[str])
-    known_steps: dict[str, str] = field(default_factory=dict[str, str])
-    error: ReportedError | None = None
-    prompt_id: str | None = None
-    is_queued: bool = False
-
-    def on_event(self, event: Event) -> None:
-        """Record an event."""
-        event_type: str = event["type"]
-        session_id = event_session_id(event)
-        if session_id is None or session_id in self.family or event_parent_id(event) in self.family:
-            if session_id is not None and event_type == "session.created":
-                self.family.add(session_id)
-            if event_type == "session.error" and session_id in self.family:
-                self.error = ReportedError.from_event(event)
-            if event_type == "message.updated" and event["properties"]["info"]["role"] == "user":
-                self.prompt_ids.add(event["properties"]["info"]["id"])
-            if event_type == "message.part.updated" and event["properties"]["part"]["messageID"] not in self.prompt_ids:
-                self.add_step(Part.model_validate(event["properties"]["part"]))
-            if event_type in BUSY_EVENTS and is_busy(event):
-                self.busy_reported = True
-            elif event_type in WAKEUP_EVENTS:
-                self.read_requested = True
-            self.wakeup.set()
-
-    @property
-    def needs_read(self) -> bool:
-        """Whether there is a reason to read the state; that a session is busy is news only when it was idle."""
-        return self.read_requested or (self.busy_reported and not self.busy)
-
-    def add_step(self, part: Part) -> None:
-        """Keep a part's step until it is reported, unless it is the one that the part had before."""
-        step = summarize_parts([part])
-        if step and step != self.known_steps.get(part.id):
-            self.known_steps[part.id] = step
-            if step != self.activity:
-                self.activity = step
-                self.steps.append(step)
-
-
-def is_busy(event: Event) -> bool:
-    """Whether an event says no more than that a session is busy."""
-    status: dict[str, Any] = event["properties"].get("status") or {"type": "busy"}
-    return status["type"] == "busy"
-
-
-def event_parent_id(event: Event) -> str | None:
-    """Return the parent of the session that an event announces."""
-    info: dict[str, Any] = event.get("properties", {}).get("info") or {}
-    return info.get("parentID")
-
-
-def format_error(event: Event) -> str:
-    """Return the words of a session.error event."""
-    error: dict[str, Any] = event["properties"].get("error") or {}
-    words = describe_error(str(error.get("name") or ""), error.get("data") or {})
-    return f"{words}\n{words.advice}" if words.advice else str(words)
-
 
 async def wait_until_settled(
     context: Context,
@@ -187,6 +66,7 @@ async def wait_until_settled(
     known: dict[str, str] | None = None,
     enforce: bool = False,
     prompt_id: str | None = None,
+    session: Session | None = None,
 ) -> Outcome:
     """Wait until a session has ended or needs an answer, or until the deadline (anyio.current_time()).
 
@@ -194,7 +74,8 @@ async def wait_until_settled(
     not long enough to fail it, the returned status keeps its `stalled_reason`. `reported_error` is the session.error
     event since the prompt was sent; `known` has the steps that were reported (`SessionWatch.known_steps`), and is
     added to. With `enforce` the rules of a task that still runs are enforced from now on (`follower.py`).
-    `prompt_id` is the prompt whose turn is waited for; None: the newest one, and all that are queued.
+    `prompt_id` is the prompt whose turn is waited for; None: the newest one, and all that are queued. `session` is that
+    of a prompt that this call has just sent, as it was before: it is read when an event says more than that it works.
 
     Raises:
         OpenCodeError: the session is unknown, or OpenCode cannot be reached.
@@ -205,6 +86,9 @@ async def wait_until_settled(
     snapshot: SessionSnapshot | None = None
     waited = False
     with context.opencode.events.subscribe(watch.on_event):
+        if session is not None:
+            snapshot = snapshot_of_accepted(session)
+            await wait_for_news(context, snapshot, watch, deadline)
         while True:
             started, previous = anyio.current_time(), snapshot
             snapshot = await refresh_snapshot(context, session_id, snapshot, watch)
@@ -213,11 +97,7 @@ async def wait_until_settled(
             turn = await read_turn_status(context, snapshot, previous_prompt_id, previous, watch)
             status = turn.status
             if status.state != "running" and (waited or known or previous_prompt_id is not None):
-                _, shown = await gather(
-                    partial(backfill_steps, context, snapshot, watch),
-                    partial(refresh_session, context.opencode, turn.snapshot),
-                )
-                turn, snapshot = replace(turn, snapshot=shown), replace(snapshot, session=shown.session)
+                await backfill_steps(context, snapshot, watch)
             await report_steps(context, snapshot, watch)
             if status.state != "running":
                 return turn
@@ -239,6 +119,28 @@ async def wait_until_settled(
             with anyio.CancelScope(deadline=limit):
                 await wait_for_wakeup(context, snapshot, watch)
             waited = True
+
+
+def snapshot_of_accepted(session: Session) -> SessionSnapshot:
+    """Return what is known of a session whose prompt OpenCode has just accepted, until it is read."""
+    return SessionSnapshot(session, (session.id,), {session.id: SessionStatus(type="busy")}, (), None)
+
+
+async def wait_for_news(context: Context, snapshot: SessionSnapshot, watch: SessionWatch, deadline: float) -> None:
+    """Wait for a reason to read a session that has just got a prompt: an event, or that none comes in time.
+
+    Once an event says that it works, it is read as often as any other that works.
+    """
+    watch.busy, watch.read_requested = True, watch.error is not None
+    started = anyio.current_time()
+    with anyio.CancelScope(deadline=min(deadline, started + FIRST_READ_SECONDS * load_of(context))) as scope:
+        while not watch.needs_read:
+            await watch.wakeup.wait()
+            watch.wakeup = anyio.Event()
+            if watch.busy_reported:
+                scope.deadline = min(deadline, started + read_pause(context))
+            if watch.steps:
+                await report_steps(context, snapshot, watch)
 
 
 async def refresh_snapshot(
@@ -277,12 +179,19 @@ def next_read_time(
     not be reported as running.
     """
     if stalled_since is None or stalled_limit is None:
-        pause = POLL_SECONDS * (
-            1 if stalled_since else max(1, context.opencode.events.listener_count / FULL_RATE_LISTENERS)
-        )
-        return deadline, min(deadline, now + pause)
+        return deadline, min(deadline, now + (POLL_SECONDS if stalled_since else read_pause(context)))
     wait_until = max(deadline, now + seconds_left() - REPORT_MARGIN_SECONDS)
     return wait_until, min(wait_until, now + POLL_SECONDS, stalled_since + stalled_limit)
+
+
+def read_pause(context: Context) -> float:
+    """Return how many seconds pass between two reads of a session that works, without an event."""
+    return POLL_SECONDS * load_of(context)
+
+
+def load_of(context: Context) -> float:
+    """Return how many times more seldom than one session each of all that are waited for is read."""
+    return max(1, context.opencode.events.listener_count / FULL_RATE_LISTENERS)
 
 
 async def read_turn_status(
@@ -343,12 +252,12 @@ async def wait_for_wakeup(context: Context, snapshot: SessionSnapshot, watch: Se
 async def backfill_steps(context: Context, snapshot: SessionSnapshot, watch: SessionWatch) -> None:
     """Add the steps whose events are missing: they came before the first read, the stream was cut, or the turn's end
     overtook them."""
-    for message in await read_newest_messages(context.opencode, snapshot.session.id, BACKFILL_MESSAGES):
-        if (
-            message.info.role == "assistant"
-            and snapshot.newest_message
-            and message.user_message_id == snapshot.newest_message.user_message_id
-        ):
+    if snapshot.newest_message is None:
+        return
+    prompt_id = snapshot.newest_message.user_message_id
+    opencode, limits = context.opencode, READ_MESSAGES[:1]
+    for message in await read_messages_back_to(opencode, snapshot.session.id, prompt_id, snapshot.recent, limits):
+        if message.info.role == "assistant" and message.user_message_id == prompt_id:
             for part in message.parts:
                 watch.add_step(part)
 
@@ -377,6 +286,7 @@ async def wait_and_reply(
     state: Any,
     reported_error: ReportedError | None = None,
     prompt_id: str | None = None,
+    session: Session | None = None,
 ) -> Outcome:
     """Wait until a session is settled, replying to its requests by the task's policy or through the client's user.
 
@@ -391,8 +301,17 @@ async def wait_and_reply(
     async with context.for_session(session_id) as session_context:
         while True:
             outcome = await wait_until_settled(
-                session_context, session_id, previous_prompt_id, deadline, reported_error, known, True, prompt_id
+                session_context,
+                session_id,
+                previous_prompt_id,
+                deadline,
+                reported_error,
+                known,
+                True,
+                prompt_id,
+                session,
             )
+            session = None
             if not outcome.snapshot.pending:
                 return outcome
             response = await reply_by_policy(session_context, outcome.snapshot, deadline, state)

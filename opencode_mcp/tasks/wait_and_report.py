@@ -31,7 +31,8 @@ from .prompt import SentPrompt
 from .queued_turns import Outcome
 from .report import TaskReport, build_report
 from .session_state import ENDED_STATES
-from .wait import ReportedError, wait_and_reply, wait_until_settled
+from .session_watch import ReportedError
+from .wait import wait_and_reply, wait_until_settled
 
 START_SECONDS = 40.0
 """How long tasks may take to start where the call returns once they run: OpenCode itself may have to be started."""
@@ -128,6 +129,7 @@ class TasksWait:
                     state,
                     start.reported_error,
                     prompt.queued_id,
+                    prompt.session,
                 )
             else:
                 self.outcomes[index] = await self._wait_until_running(prompt, start.reported_error)

@@ -16,7 +16,7 @@ from opencode_mcp.opencode import client as module
 from opencode_mcp.opencode.concurrency import background_task_group
 from opencode_mcp.opencode.endpoint import ignore_progress
 from opencode_mcp.opencode.limiter import FairLimiter
-from opencode_mcp.tasks.wait import SessionWatch
+from opencode_mcp.tasks.session_watch import SessionWatch
 from opencode_mcp.tools.results import Limit, operation_result
 from opencode_mcp.tools.truncate import NO_REDACTION
 from tests.eventually import eventually

@@ -40,11 +40,11 @@ async def test_a_turn_of_two_steps(opened: EngineClient) -> None:
     prompt, first, last = await opened.run(f"script:tool write {json.dumps(arguments)}")
     assert outline([prompt, first, last]) == [("user", True), ("assistant", True), ("assistant", True)]
     assert (first.info.finish, last.info.finish, last.info.model_id) == ("tool-calls", "stop", "scripted")
-    assert [part.type for part in first.parts] == ["step-start", "tool", "patch"]
+    assert [part.type for part in first.parts] == ["step-start", "tool", "step-finish", "patch"]
     call = first.parts[1]
     assert call.state is not None
     assert (call.tool, call.state.status, call.state.input["filePath"]) == ("write", "completed", "new.txt")
-    assert first.parts[2].files == ("new.txt",)
+    assert first.parts[3].files == ("new.txt",)
     assert classify_reply(last) == TaskStatus("completed")
     assert (last.info.cost, last.info.tokens.input) == (first.info.cost, 100)
 
@@ -53,7 +53,7 @@ async def test_the_ids_of_parts_differ(opened: EngineClient) -> None:
     """A prompt, a step with a call, a step with a text."""
     messages = await opened.run('script:tools [{"name": "glob", "args": {"pattern": "*"}}]')
     ids = [part.id for message in messages for part in message.parts]
-    assert len(ids) == len({*ids}) == 5
+    assert len(ids) == len({*ids}) == 7
 
 
 @pytest.mark.parametrize(

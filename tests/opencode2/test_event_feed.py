@@ -22,7 +22,7 @@ from opencode_mcp.opencode.events import Event, event_session_id
 from opencode_mcp.opencode.opencode2_events import TRANSLATIONS, Opencode2Events
 from opencode_mcp.server.subscriptions.watcher import WatcherIndex
 from opencode_mcp.settings import Settings
-from opencode_mcp.tasks.wait import BUSY_EVENTS, WAKEUP_EVENTS, SessionWatch, event_parent_id
+from opencode_mcp.tasks.session_watch import BUSY_EVENTS, WAKEUP_EVENTS, SessionWatch, event_parent_id
 from tests.contract_server import load_contract
 from tests.eventually import eventually
 from tests.fake_event_stream import FakeEventStream

@@ -20,6 +20,7 @@ from opencode_mcp.opencode.endpoint import ignore_progress
 from opencode_mcp.opencode.events import Event
 from opencode_mcp.opencode.models import PermissionRequest, parse_model
 from opencode_mcp.opencode.prompt_policy import PromptPolicy
+from opencode_mcp.opencode.shared_reads import SharedReads
 from opencode_mcp.tasks import replies as answering
 from opencode_mcp.tasks import wait as waiting
 from opencode_mcp.tasks.blocking import resume_blocking
@@ -69,6 +70,8 @@ class FakeOpenCode:
     environ: dict[str, str] = field(default_factory=dict[str, str])
     prompt_policy: PromptPolicy = field(default_factory=PromptPolicy)
     sent: anyio.Event = field(default_factory=anyio.Event)
+    directories_with_models: dict[str | None, float] = field(default_factory=dict["str | None", float])
+    shared_reads: SharedReads = field(default_factory=SharedReads)
 
     def session_lock(self, session_id: str) -> anyio.Lock:
         """The session's lock."""
@@ -297,6 +300,9 @@ READ_OPERATIONS = (
 )
 """Responses that run_task reads."""
 
+READ_WHILE_BUSY = frozenset({"permission_list", "question_list"})
+"""Those that it reads only while a session works."""
+
 RUN_TASK_ARGUMENTS = {"prompt": "try", "worktree": True, "agent": "build"}
 UNEXPECTED_VALUES: tuple[Any, ...] = (None, "text", 7, [None], [{}], {"id": 1})
 UNNAMED_CASE: tuple[str, Any] = ("session_diff", [{}])
@@ -306,9 +312,11 @@ UNNAMED_CASE: tuple[str, Any] = ("session_diff", [{}])
 @pytest.mark.parametrize(
     ("name", "odd"), [one for one in product(READ_OPERATIONS, UNEXPECTED_VALUES) if one != UNNAMED_CASE], ids=repr
 )
-async def test_an_unexpected_answer_is_a_named_error(name: str, odd: Any) -> None:
+async def test_an_unexpected_answer_is_a_named_error(name: str, odd: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """Not reported as a defect of this package, whichever response it is; and the worktree is removed."""
-    opencode = FakeOpenCode(answers={name: odd}, messages=[DONE])
+    monkeypatch.setattr(waiting, "FIRST_READ_SECONDS", 0.0)
+    status = {"ses_1": {"type": "busy"}} if name in READ_WHILE_BUSY else dict[str, Any]()
+    opencode = FakeOpenCode(answers={name: odd}, status=status, messages=[DONE])
 
     with pytest.raises(UnexpectedResponse, match=rf"{name} does not match OpenCode's document: .*got "):
         await run_task(make_context(opencode), RunTask.model_validate(RUN_TASK_ARGUMENTS))

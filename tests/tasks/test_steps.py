@@ -13,7 +13,8 @@ import mcp_types as types
 import pytest
 
 from opencode_mcp.tasks.session_state import read_snapshot
-from opencode_mcp.tasks.wait import SessionWatch, backfill_steps, report_steps, wait_until_settled
+from opencode_mcp.tasks.session_watch import SessionWatch
+from opencode_mcp.tasks.wait import backfill_steps, report_steps, wait_until_settled
 from tests.conftest import Connect
 from tests.facts import facts
 

@@ -20,7 +20,7 @@ from opencode_mcp.exceptions import OpenCodeError
 from opencode_mcp.opencode import OpenCodeClient
 from opencode_mcp.opencode.events import Event, EventFeed, Listener, event_session_id
 from opencode_mcp.tasks.session_state import read_family
-from opencode_mcp.tasks.wait import event_parent_id
+from opencode_mcp.tasks.session_watch import event_parent_id
 
 from .bus import Bus
 

@@ -65,6 +65,7 @@ class Snapshot(Model):
     """The states of the files before and after a step, and the files that differ."""
 
     start: str | None = None
+    end: str | None = None
     files: tuple[str, ...] = ()
 
 

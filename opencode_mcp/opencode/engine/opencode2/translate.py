@@ -143,6 +143,8 @@ def make_parts(entry: Entry) -> Iterator[Part]:
             span = TimeSpan(start=content.time.created, end=content.time.completed) if content.time else TimeSpan()
             key = f"{content.type}{next(numbers[content.type])}"
             yield Part(id=part_id(entry.id, key), type=content.type, text=content.text, time=span)
+    if entry.type == "assistant" and entry.time.completed is not None:
+        yield Part(id=part_id(entry.id, "end"), type="step-finish", snapshot=entry.snapshot.end)
     if entry.snapshot.files:
         yield Part(id=part_id(entry.id, "files"), type="patch", files=entry.snapshot.files)
 

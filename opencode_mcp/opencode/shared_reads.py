@@ -1,0 +1,60 @@
+"""Reads that many callers share: one that began recently enough answers all of them."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+import anyio
+
+from opencode_mcp.exceptions import OpenCodeError
+
+T = TypeVar("T")
+
+MAX_SHARED_READS = 1000
+"""How many values are kept; the oldest keys are forgotten."""
+
+
+@dataclass(eq=False)
+class SharedRead:
+    """The last read of one key: when it began (anyio.current_time()), None for none; its value or its error."""
+
+    began: float | None = None
+    value: Any = None
+    error: OpenCodeError | None = None
+    lock: anyio.Lock = field(default_factory=anyio.Lock)
+
+
+class SharedReads:
+    """What was read of a server, by key: what it is about, and of which directory or session."""
+
+    def __init__(self) -> None:
+        self._reads: dict[tuple[str, str], SharedRead] = {}
+
+    async def read(self, key: tuple[str, str], max_age: float, read: Callable[[], Awaitable[T]]) -> T:
+        """Return what `read` returns, or has returned for this key where that began at most `max_age` seconds ago.
+
+        Raises:
+            OpenCodeError: what `read` raises, or has raised.
+        """
+        oldest = anyio.current_time() - max_age
+        shared = self._reads[key] = self._reads.pop(key, None) or SharedRead()
+        if len(self._reads) > MAX_SHARED_READS:
+            del self._reads[next(iter(self._reads))]
+        async with shared.lock:
+            if shared.began is None or shared.began < oldest:
+                began, shared.error = anyio.current_time(), None
+                try:
+                    shared.value = await read()
+                except OpenCodeError as error:
+                    shared.error = error
+                shared.began = began
+            if shared.error is not None:
+                raise shared.error
+            return shared.value
+
+    def count(self, about: str, seconds: float) -> int:
+        """Return how many keys that are about something were read in the last seconds."""
+        oldest = anyio.current_time() - seconds
+        return sum(key[0] == about and (shared.began or 0) >= oldest for key, shared in self._reads.items())
