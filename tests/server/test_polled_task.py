@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator
 from dataclasses import replace
+from functools import partial
 from typing import Any, ClassVar
 
 import anyio
@@ -14,7 +15,7 @@ from anyio.abc import TaskGroup
 
 from opencode_mcp.exceptions import APIError, LimitReached, TransportError
 from opencode_mcp.opencode import Endpoint
-from opencode_mcp.opencode.concurrency import background_task_group
+from opencode_mcp.opencode.concurrency import background_task_group, gather
 from opencode_mcp.opencode.models import PermissionRequest, QuestionRequest, parse_model
 from opencode_mcp.server.elicitation import DECLINED_AT_ONCE
 from opencode_mcp.server.mcp_tasks import polled_task
@@ -90,6 +91,61 @@ async def test_opencode_is_read_after_events_only(tasks: TaskGroup) -> None:
     opencode.events.dispatch(event("session.idle"))
     await task.refresh(context, tasks)
     assert task.view.status == "completed"
+
+
+@pytest.mark.parametrize("family", [("ses_1",), ("ses_1", "ses_child")], ids=["itself", "a subagent"])
+async def test_a_lost_event_is_noticed_in_seconds(
+    tasks: TaskGroup, monkeypatch: pytest.MonkeyPatch, family: tuple[str, ...]
+) -> None:
+    """Of its end, of a request, or of the subagent that asks; a request of another task is none of its own."""
+    monkeypatch.setattr(polled_task, "CONFIRM_SECONDS", 0.05)
+    parents = dict(zip(family[1:], family, strict=False))
+    asked = {**PERMISSION, "sessionID": family[-1]}
+
+    class WithSubagents(FakeOpenCode):
+        async def call(self, name: str, /, **arguments: Any) -> Any:
+            answer = await super().call(name, **arguments)
+            return {**answer, "parentID": parents.get(answer["id"])} if name == "session_get" else answer
+
+    opencode = WithSubagents(status={**BUSY, "ses_other": BUSY["ses_1"]}, messages=[DONE])
+    context, task = make_context(opencode), make_task()
+    await task.refresh(context, tasks)
+    opencode.status |= {family[-1]: BUSY["ses_1"]}
+    opencode.answers["permission_list"] = [{**PERMISSION, "id": "per_other", "sessionID": "ses_other"}]
+    await anyio.sleep(0.06)
+    read = ["session_status", "permission_list", "question_list", "session_get"]
+    assert await read_count(opencode, task, context, tasks) == len(read)
+
+    opencode.answers["permission_list"] = [asked]
+    opencode.answers["session_children"] = [
+        {"id": child_id, "parentID": parent_id, "directory": "/project", "time": {"created": 1}}
+        for child_id, parent_id in parents.items()
+    ]
+    await anyio.sleep(0.06)
+    before = len(opencode.calls)
+    with anyio.move_on_after(1):
+        await task.refresh(context, tasks)
+    assert "session_messages" in opencode.calls[before:]
+
+    opencode.answers, opencode.status = {}, {}
+    await anyio.sleep(0.06)
+    await task.refresh(context, tasks)
+    assert task.view.status == "completed"
+
+
+async def test_fifty_tasks_are_confirmed_by_three_requests(tasks: TaskGroup, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However often the client asks for them: in CONFIRM_SECONDS that is less than one request in a second."""
+    monkeypatch.setattr(polled_task, "CONFIRM_SECONDS", 0.5)
+    sessions = [f"ses_{number}" for number in range(50)]
+    opencode = FakeOpenCode(status=dict.fromkeys(sessions, BUSY["ses_1"]), messages=[DONE])
+    context, polled = make_context(opencode), [make_task(session_id) for session_id in sessions]
+    await gather(*(partial(task.refresh, context, tasks) for task in polled))
+    await anyio.sleep(0.5)
+    before = len(opencode.calls)
+    for _ in range(3):
+        await gather(*(partial(task.refresh, context, tasks) for task in polled))
+    assert sorted(opencode.calls[before:]) == ["permission_list", "question_list", "session_status"]
+    assert {task.view.status for task in polled} == {"working"}
 
 
 async def test_an_event_during_the_first_read_is_noted(tasks: TaskGroup) -> None:

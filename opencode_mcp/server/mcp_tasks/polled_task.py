@@ -1,4 +1,10 @@
-"""The state of a task that a client polls: read from OpenCode after an event, not for each request."""
+"""The state of a task that a client polls: read from OpenCode after an event, not for each request.
+
+event, gap in the stream, or REREAD_SECONDS -> read it; else -> what its directory does, one read for all tasks there
+
+So an answer is wrong for CONFIRM_SECONDS at most, times the number of directories, also where an event is lost that no
+gap in the stream tells of; in no case for longer than REREAD_SECONDS.
+"""
 
 from __future__ import annotations
 
@@ -14,12 +20,19 @@ from anyio.abc import TaskGroup, TaskStatus
 from opencode_mcp.exceptions import APIError, OpenCodeError
 from opencode_mcp.opencode.events import Event, EventFeed
 from opencode_mcp.tasks import Context
-from opencode_mcp.tasks.mcp_task_handle import TaskHandle, load_group
+from opencode_mcp.tasks.directory_state import count_directories, is_unchanged
+from opencode_mcp.tasks.mcp_task_handle import TaskHandle, Turn, load_group
 from opencode_mcp.tasks.mcp_task_state import ReadTurns, TaskView, is_final, read_turns, view_task
-from opencode_mcp.tasks.wait import SessionWatch
+from opencode_mcp.tasks.session_state import SessionSnapshot
+from opencode_mcp.tasks.session_watch import SessionWatch
 
 REREAD_SECONDS = 60.0
 """How long a state is valid without an event; UNSURE_SECONDS if OpenCode does not list the session as busy."""
+FULL_RATE_TASKS = 2
+"""How many tasks are read again that often; with more of them each more seldom, to limit the load on OpenCode."""
+CONFIRM_SECONDS = 5.0
+"""How long a state is valid without an event, until it is confirmed by what the sessions of its directory do. It is
+multiplied by the number of directories, up to REREAD_SECONDS: all together cause three requests in that time."""
 UNSURE_SECONDS = 5.0
 """How long a state is valid if events may be missing, and the pause after an error."""
 FOLLOW_SECONDS = 60.0
@@ -55,6 +68,8 @@ class PolledTask:
     _followed: bool = False
     _polled: bool = False
     _valid_until: float = 0.0
+    _confirmed_until: float = 0.0
+    _unfinished: Mapping[Turn, SessionSnapshot] = field(default_factory=dict[Turn, SessionSnapshot])
     _failing_since: float | None = None
 
     @property
@@ -93,7 +108,7 @@ class PolledTask:
             OpenCodeError: OpenCode does not answer.
         """
         self._polled = True
-        if self.ended or (anyio.current_time() < self._valid_until and not self._watch.needs_read):
+        if self.ended or await self._is_valid(context):
             return None
         try:
             self.handle = await load_group(context, self.handle)
@@ -107,17 +122,38 @@ class PolledTask:
         self._watch.family.update(turn.session_id for turn in self.handle.turns)
         self._watch.read_requested = self._watch.busy_reported = False
         self._valid_until = 0.0  # a read that is cancelled has told nothing
+        started = anyio.current_time()
         turns = await read_turns(context, self.handle)
         self._watch.family.update(member for outcome in turns.read.values() for member in outcome.snapshot.family)
         running = [outcome for outcome in turns.read.values() if outcome.status.state == "running"]
         self._watch.busy = any(outcome.snapshot.busy for outcome in running)
         self.view = await view_task(context, turns, self.declined, self.notes)
+        self._unfinished = {turn: turns.read[turn].snapshot for turn in turns.unfinished}
         unsure = any(not outcome.snapshot.busy for outcome in running)
-        self._valid_until = anyio.current_time() + (UNSURE_SECONDS if unsure else REREAD_SECONDS)
+        load = max(1, context.opencode.events.listener_count / FULL_RATE_TASKS)
+        self._valid_until = started + (UNSURE_SECONDS if unsure else REREAD_SECONDS * load)
+        self._confirmed_until = started + CONFIRM_SECONDS
         self.updated, self.error, self._failing_since = datetime.now(UTC), None, None
         for request, _ in self.view.requests:
             self.asked.setdefault(request.id, anyio.current_time())
         return turns
+
+    async def _is_valid(self, context: Context) -> bool:
+        """Whether the state is still as it was read: without an event or a gap, and confirmed not long ago."""
+        if self._watch.needs_read or anyio.current_time() >= self._valid_until:
+            return False
+        if anyio.current_time() < self._confirmed_until:
+            return True
+        for turn, snapshot in self._unfinished.items():
+            try:
+                async with context.for_session(turn.session_id) as session_context:
+                    opencode = session_context.opencode
+                    directories = max(1, count_directories(opencode, REREAD_SECONDS))
+                    if not await is_unchanged(opencode, snapshot, min(REREAD_SECONDS, CONFIRM_SECONDS * directories)):
+                        return False
+            except OpenCodeError:  # the read that follows says why
+                return False
+        return not self._watch.needs_read
 
     async def end_wait(self) -> None:
         """Cancel the task, but not its turns; a task that has ended stays as it ended."""
