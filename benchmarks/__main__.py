@@ -25,7 +25,7 @@ ROWS: dict[str, Callable[[BenchmarkSetup, float], Awaitable[Sequence[ResultRow |
     "growth": growth.measure_rows,
     "sharing": sharing.measure_rows,
 }
-SHORT_RUN_SCALE = 0.1
+SHORT_RUN_SCALE = 0.05
 """The scale of a short run."""
 
 
