@@ -44,7 +44,7 @@ class DeferredPackage(ModuleType):
         spec = self.__spec__
         assert spec is not None
         assert spec.loader is not None
-        self.__class__ = ModuleType
+        self.__class__ = ModuleType  # pyright: ignore[reportAttributeAccessIssue] - the language allows it for modules
         spec.loader.exec_module(self)
         return getattr(self, name)
 
