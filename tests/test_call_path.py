@@ -117,10 +117,10 @@ async def test_a_plain_request_validates_once_and_takes_a_bounded_path(
 
     assert trace.validated == ["find_text"]
     assert not [file for file in files(trace.functions) if "tasks" in Path(file).parts]
-    assert len(trace.to_the_wire) <= 10
+    assert len(trace.to_the_wire) <= 9
     assert len(files(trace.to_the_wire)) <= 5
     assert len(trace.functions) <= 115
-    assert len(files(trace.functions)) <= 38
+    assert len(files(trace.functions)) <= 37
 
 
 async def test_a_blocking_prompt_validates_its_arguments_once(connect: Connect, record_figure: RecordFigure) -> None:

@@ -65,24 +65,6 @@ class VersionCheck:
         """The number of requests that wait for another one to detect the version."""
         return self.lock.statistics().tasks_waiting
 
-    async def detect(self, endpoint: Endpoint, fetch_path: FetchPath, refresh: bool = False) -> ServerVersion:
-        """Return the server's version, reading it at most once a minute; `refresh` reads it now.
-
-        Raises:
-            What `fetch_path` raises.
-        """
-        if endpoint.version is not None:
-            return ServerVersion(endpoint.version, version_major(endpoint.version))
-        started_at = time.monotonic()
-        if not refresh and endpoint == self.endpoint and started_at - self.read_at < CACHE_SECONDS:
-            return self.server_version
-        async with self.lock:
-            age = started_at - self.read_at
-            if endpoint != self.endpoint or age >= (0 if refresh else CACHE_SECONDS):
-                server_version = await detect_version(fetch_path, self.expected.generation.number)
-                self.endpoint, self.server_version, self.read_at = endpoint, server_version, time.monotonic()
-            return self.server_version
-
     async def check(
         self,
         operation: Operation,
@@ -111,12 +93,24 @@ class VersionCheck:
         raise UnsupportedServer(reason)
 
     async def find(self, endpoint: Endpoint, fetch_path: FetchPath, refresh: bool = False) -> ServerVersion:
-        """Return what `detect` returns, after noting the generation.
+        """Return the server's version, and note its generation.
+
+        It is read at most once a minute; `refresh` reads it now.
 
         Raises:
             What `fetch_path` raises.
         """
-        found = await self.detect(endpoint, fetch_path, refresh)
+        started_at, max_age = time.monotonic(), 0 if refresh else CACHE_SECONDS
+        if endpoint.version is not None:
+            found = ServerVersion(endpoint.version, version_major(endpoint.version))
+        elif endpoint == self.endpoint and started_at - self.read_at < max_age:
+            found = self.server_version
+        else:
+            async with self.lock:
+                if endpoint != self.endpoint or started_at - self.read_at >= max_age:
+                    found = await detect_version(fetch_path, self.expected.generation.number)
+                    self.endpoint, self.server_version, self.read_at = endpoint, found, time.monotonic()
+                found = self.server_version
         if found.major != self.noted:
             self.noted = found.major
             self.expected.note(found.major)

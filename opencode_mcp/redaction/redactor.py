@@ -51,10 +51,8 @@ class Redactor:
     def __init__(self, secrets: KnownSecrets | Iterable[str] = (), show_secrets: bool = False) -> None:
         self._secrets = secrets if isinstance(secrets, KnownSecrets) else KnownSecrets(secrets)
         self._show_secrets = show_secrets
-
-    def refresh(self) -> None:
-        """Read credentials that OpenCode has stored since the last call."""
-        self._secrets.refresh()
+        self.refresh = self._secrets.refresh
+        """Reads credentials that OpenCode has stored since the last call."""
 
     def redact_text(self, text: str, position: Position = Position.CONTENT) -> str:
         """Return a text without secrets, its invisible characters as `<U+202E>`."""

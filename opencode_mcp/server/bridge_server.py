@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import mcp_types as types
 from mcp.server.caching import CacheableMethod, CacheHint
-from mcp.server.context import CallNext, HandlerResult
+from mcp.server.context import CallNext
 from mcp.server.lowlevel import NotificationOptions, Server
 from opentelemetry.trace import ProxyTracerProvider, get_tracer_provider
 
@@ -142,16 +142,17 @@ class BridgeServer(Server[Lifespan]):
     ) -> types.ListToolsResult:
         return await self._handlers.list_tools(context, params)
 
-    async def _call_tool(self, context: RequestContext, params: types.CallToolRequestParams) -> Any:
-        return await self._handlers.call_tool(context, params)
+    def _call_tool(self, context: RequestContext, params: types.CallToolRequestParams) -> Awaitable[Any]:
+        return self._handlers.call_tool(context, params)
 
-    async def _fit_to_view(self, ctx: RequestContext, call_next: CallNext) -> HandlerResult:
-        """Middleware: what depends on the tools that the client sees."""
+    def _fit_to_view(self, ctx: RequestContext, call_next: CallNext) -> Any:
+        """Middleware: what depends on the tools that the client sees. It returns what is awaited, which a call then
+        does not wait for through this function."""
         if ctx.method == "tools/list":
-            return await self._handlers.cache_tool_lists(ctx, call_next)
+            return self._handlers.cache_tool_lists(ctx, call_next)
         if ctx.request is not None and ctx.method in {"initialize", "server/discover"}:  # over HTTP, which has views
-            return await self._handlers.instruct(ctx, call_next)
-        return await call_next(ctx)
+            return self._handlers.instruct(ctx, call_next)
+        return call_next(ctx)
 
     def _enforces_rules(self) -> bool:
         return self._handlers.enforces_rules

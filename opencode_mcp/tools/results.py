@@ -95,19 +95,15 @@ def minimal_result(
 def as_object(answer: Answer) -> dict[str, Any]:
     """Return a response as an object, with the reasons of retries as `_retried`."""
     retries = {RETRIED_FIELD: list(answer.retried)} if answer.retried else {}
-    return {**as_facts(answer), **retries}
-
-
-def as_facts(answer: Answer) -> dict[str, Any]:
-    """Return a response body as an object."""
     value: Any = answer.value
     if isinstance(value, bytes):
-        return {"media_type": answer.media_type, "bytes": len(value), "base64": base64.b64encode(value).decode()}
+        data = base64.b64encode(value).decode()
+        return {"media_type": answer.media_type, "bytes": len(value), "base64": data, **retries}
     if value is None and answer.status == 204:
-        return {"result": None, "status": 204}
+        return {"result": None, "status": 204, **retries}
     if isinstance(value, dict) and not answer.fields:
-        return cast("dict[str, Any]", value)
-    return {"result": value, **answer.fields}
+        return {**cast("dict[str, Any]", value), **retries}
+    return {"result": value, **answer.fields, **retries}
 
 
 def redact_whole(answer: Answer, redactor: Redactor, position: Position, form: MinimalForm | None) -> dict[str, Any]:

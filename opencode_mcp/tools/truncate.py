@@ -297,7 +297,7 @@ def describe_omissions(omissions: list[dict[str, Any]], size: int, hint: str) ->
 
 def dump(value: Any) -> str:
     """Return JSON as results have it: compact, and a list or object above LINE_CHARS has a line for each member."""
-    line = dump_line(value)
+    line = COMPACT_JSON.encode(value)
     if len(line) <= LINE_CHARS or not isinstance(value, (dict, list)):
         return line
     if isinstance(value, list):
