@@ -195,6 +195,20 @@ def subscribers_of(uri: str) -> list[Subscriber]:
     return [(uri, number) for number in range(SUBSCRIBERS_OF_SESSION // REPLICAS_OF_SESSION)]
 
 
+async def wait_until_quiet(replicas: Iterable[Replica]) -> None:
+    """Wait until nothing is published for SETTLE_SECONDS: each new lease publishes a change to all replicas."""
+    last = perf_counter()
+
+    def note(event: ServerEvent) -> None:
+        nonlocal last
+        last = perf_counter()
+
+    for replica in replicas:
+        replica.bus.subscribe(note)
+    while perf_counter() - last < SETTLE_SECONDS:
+        await anyio.sleep(0.5)
+
+
 async def sleep_until(moment: float) -> None:
     """Sleep until a moment of `perf_counter`."""
     await anyio.sleep(max(0.0, moment - perf_counter()))
@@ -226,6 +240,7 @@ async def run_process(url: str, number: int, count: int, total: int) -> None:
     pid, times = os.getpid(), due_times(total)
     async with AsyncExitStack() as stack:
         replicas = {one: await open_replica(url, one, count, total, stack) for one in range(number, count, PROCESSES)}
+        await wait_until_quiet(replicas.values())
         print("ready", flush=True)
         begin = float(await anyio.to_thread.run_sync(sys.stdin.readline))
         for one, replica in replicas.items():
