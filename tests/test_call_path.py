@@ -29,6 +29,8 @@ from tests.facts import facts
 pytestmark = pytest.mark.anyio
 
 PACKAGE = str(Path(opencode_mcp.__file__).parent)
+TRANSPORT = "http11_transport.py"
+"""What is below the HTTP client, as its library's transport is, and counted by itself."""
 PARTS = frozenset({"<listcomp>", "<genexpr>", "<dictcomp>", "<setcomp>"})
 """Names of code that is part of a function."""
 
@@ -42,10 +44,12 @@ def is_counted(code: CodeType) -> bool:
 class Trace:
     """What ran. `to_the_wire` are the functions that waited for the newest HTTP request when it was sent.
 
-    `validated` are the operations whose arguments were validated, once for each time.
+    `validated` are the operations whose arguments were validated, once for each time. `transport` are the functions
+    below the HTTP client.
     """
 
     functions: set[CodeType] = field(default_factory=set[CodeType])
+    transport: set[CodeType] = field(default_factory=set[CodeType])
     to_the_wire: list[CodeType] = field(default_factory=list[CodeType])
     validated: list[str] = field(default_factory=list[str])
 
@@ -54,7 +58,8 @@ class Trace:
         if event != "call":
             return
         if is_counted(frame.f_code):
-            self.functions.add(frame.f_code)
+            is_transport = Path(frame.f_code.co_filename).name == TRANSPORT
+            (self.transport if is_transport else self.functions).add(frame.f_code)
         if frame.f_code is validate.__code__:
             operation: Operation = frame.f_locals["operation"]
             self.validated.append(operation.name)
@@ -64,7 +69,8 @@ class Trace:
     def __str__(self) -> str:
         return (
             f"{len(self.functions)} functions in {len(files(self.functions))} files, "
-            f"{len(self.to_the_wire)} in {len(files(self.to_the_wire))} from the handler to the HTTP request"
+            f"{len(self.to_the_wire)} in {len(files(self.to_the_wire))} from the handler to the HTTP request, "
+            f"{len(self.transport)} below it"
         )
 
 
@@ -121,6 +127,7 @@ async def test_a_plain_request_validates_once_and_takes_a_bounded_path(
     assert len(files(trace.to_the_wire)) <= 5
     assert len(trace.functions) <= 115
     assert len(files(trace.functions)) <= 37
+    assert len(trace.transport) <= 6
 
 
 async def test_a_blocking_prompt_validates_its_arguments_once(connect: Connect, record_figure: RecordFigure) -> None:

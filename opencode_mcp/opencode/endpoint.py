@@ -47,7 +47,7 @@ class Endpoint:
         """The URL for display, without user name and password."""
         return str(self.url.copy_with(username=None, password=None)).rstrip("/")
 
-    @property
+    @cached_property
     def auth(self) -> httpx2.BasicAuth | None:
         """The credentials as httpx2 takes them."""
         return None if self.password is None else httpx2.BasicAuth(self.username, self.password)

@@ -6,6 +6,7 @@ A call's trace context is propagated to OpenCode if an OpenTelemetry SDK is conf
 from __future__ import annotations
 
 import ssl
+from functools import partial
 
 import httpx2
 from opentelemetry.propagate import inject
@@ -13,7 +14,7 @@ from opentelemetry.trace import ProxyTracerProvider, get_tracer_provider
 
 from opencode_mcp.exceptions import TLSError, TransportError
 
-from .endpoint import OpenCodeServer
+from .endpoint import Endpoint, OpenCodeServer
 from .os_limits import find_shortage_in_error
 
 CONNECT_SECONDS = 10.0
@@ -29,19 +30,31 @@ NOT_TLS_REASONS = ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE", "UNEXPECTED_M
 
 def create_http_client(server: OpenCodeServer, transport: httpx2.AsyncBaseTransport | None) -> httpx2.AsyncClient:
     """Return the HTTP client for a server."""
-    endpoint = server.current_endpoint()
-    uses_tls = endpoint is not None and endpoint.url.scheme == "https"
-    # trust_env would send loopback traffic to a proxy, and read credentials from ~/.netrc. Without TLS the certificates
-    # are not loaded, which takes longer than the rest.
     return httpx2.AsyncClient(
-        transport=transport,
-        verify=create_ssl_context(endpoint.ca_file) if endpoint is not None and uses_tls else False,
-        trust_env=False,
+        transport=transport or create_http_transport(server.current_endpoint()),
+        trust_env=False,  # it would read credentials from ~/.netrc
         follow_redirects=False,
         timeout=httpx2.Timeout(READ_SECONDS, connect=CONNECT_SECONDS),
-        # Idle connections cost time: each request checks all of them.
+    )
+
+
+def create_http_transport(endpoint: Endpoint | None) -> httpx2.AsyncBaseTransport:
+    """Return the transport for an endpoint; None is a managed server before its start, which uses no TLS.
+
+    Proxies of the environment are not used: they would receive loopback traffic.
+    """
+    from .http11_transport import Http11Transport  # importing h11 would slow down the start
+
+    # httpx2's transport checks all idle connections before each request, so it keeps few.
+    create = partial(
+        httpx2.AsyncHTTPTransport,
+        trust_env=False,
         limits=httpx2.Limits(max_connections=None, max_keepalive_connections=16),
     )
+    if endpoint is not None and endpoint.url.scheme == "https":
+        return create(verify=create_ssl_context(endpoint.ca_file))
+    # Without TLS no certificates are loaded, which takes longer than the rest.
+    return Http11Transport(create_stream_transport=partial(create, verify=False))
 
 
 def create_ssl_context(ca_file: str | None) -> ssl.SSLContext:
