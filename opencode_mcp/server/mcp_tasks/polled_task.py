@@ -3,7 +3,7 @@
 event, gap in the stream, or REREAD_SECONDS -> read it; else -> what its directory does, one read for all tasks there
 
 So an answer is wrong for CONFIRM_SECONDS at most, times the number of directories, also where an event is lost that no
-gap in the stream tells of; in no case for longer than REREAD_SECONDS.
+gap in the stream tells of. Where the session went on to another turn at once, it is wrong until the next full read.
 """
 
 from __future__ import annotations
