@@ -166,7 +166,7 @@ async def test_a_silent_request_becomes_a_stream_with_comments(monkeypatch: pyte
 
 
 async def test_a_cancelled_request_is_answered() -> None:
-    """With -32800, as in an event stream of the SDK, and its call is cancelled."""
+    """With -32800 in an event stream, as the SDK does, and its call is cancelled."""
     async with open_client() as client, anyio.create_task_group() as tasks:
 
         async def cancel() -> None:
@@ -176,7 +176,8 @@ async def test_a_cancelled_request_is_answered() -> None:
         tasks.start_soon(cancel)
         answer = await client.post("test/wait")
 
-        assert answer.json()["error"]["code"] == -32800
+        assert media_type(answer) == STREAM
+        assert [event["error"]["code"] for event in events_of(answer)] == [-32800]
         assert client.calls.ended == []
 
 

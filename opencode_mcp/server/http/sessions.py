@@ -213,9 +213,13 @@ class Session:
     async def _answer(
         self, messages: MemoryObjectReceiveStream[types.JSONRPCMessage], scope: Scope, receive: Receive, send: Send
     ) -> None:
-        """Send the answer as JSON if it is the first message, else as the last event of a stream."""
+        """Send the answer as JSON if it is the first message, else as the last event of a stream.
+
+        A cancelled request gets a stream in any case: a client of the SDK (mcp 2.3) that ends before it has read such a
+        JSON answer fails.
+        """
         message = await next_message(messages)
-        if isinstance(message, Answer):
+        if isinstance(message, Answer) and not is_cancelled(message):
             response = Response(dump(message), media_type="application/json", headers=self._headers)
             await response(scope, receive, send)
             return
@@ -273,6 +277,11 @@ class ResponseRouter(ObjectSendStream[SessionMessage]):
     async def aclose(self) -> None:
         """Close the stream."""
         await self._others.aclose()
+
+
+def is_cancelled(message: Answer) -> bool:
+    """Whether an answer only ends a cancelled request."""
+    return isinstance(message, types.JSONRPCError) and message.error.code == REQUEST_CANCELLED
 
 
 def request_of(item: SessionMessage) -> str:
