@@ -14,7 +14,7 @@ from mcp import Client
 from mcp.server.subscriptions import PromptsListChanged, ResourceUpdated, ServerEvent
 from redis.asyncio import Redis as AnyRedis
 
-from opencode_mcp.opencode import Endpoint
+from opencode_mcp.opencode import Endpoint, events
 from opencode_mcp.server.subscriptions.redis_bus import LEASE_RENEW_SECONDS, LEASE_SECONDS, open_redis_bus
 from opencode_mcp.settings import Settings
 from tests.bridge import environ_for
@@ -48,8 +48,9 @@ async def proxy(endpoint: Endpoint) -> AsyncGenerator[RecordingProxy]:
 
 
 @pytest.fixture
-def shared(attached: Settings, proxy: RecordingProxy, redis: RedisServer) -> Settings:
-    """The settings of every replica."""
+def shared(attached: Settings, proxy: RecordingProxy, redis: RedisServer, monkeypatch: pytest.MonkeyPatch) -> Settings:
+    """The settings of every replica, whose streams end with their last listener, so that they can be counted."""
+    monkeypatch.setattr(events, "LINGER_SECONDS", 0.0)
     return replace(attached, url=proxy.url, redis=redis.url)
 
 
