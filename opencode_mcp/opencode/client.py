@@ -82,8 +82,7 @@ class OpenCodeClient:
     limiter is fair. `observe` returns a context manager that is entered for each request, up to the end of the
     response, and receives its error. `environ` is the environment of git, which the bridge runs itself. `prompt_policy`
     bounds the prompts of tasks. `expected` says what becomes of a server of another generation than the catalog's.
-    `directories_with_models` has when a directory was last seen to have a model (anyio.current_time()), `shared_reads`
-    what many callers ask for.
+    `shared_reads` has what many callers ask for.
     """
 
     def __init__(
@@ -118,7 +117,6 @@ class OpenCodeClient:
         self._version_check = VersionCheck(self.expected)
         self._locks: WeakValueDictionary[str, anyio.Lock] = WeakValueDictionary()
         self._demands = set[str]()
-        self.directories_with_models: dict[str | None, float] = {}
         self.shared_reads = SharedReads()
         self._request_limiter = self._make_limiter("requests", MAX_CONCURRENT_REQUESTS)
         self._prompt_limiter = self._make_limiter("prompts", MAX_CONCURRENT_PROMPTS)

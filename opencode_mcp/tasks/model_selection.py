@@ -10,8 +10,6 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-import anyio
-
 from opencode_mcp.exceptions import WorkflowError
 from opencode_mcp.opencode import OpenCodeClient
 from opencode_mcp.opencode.engine import DEFAULT_AGENT, engine_of
@@ -19,9 +17,6 @@ from opencode_mcp.opencode.models import Session
 from opencode_mcp.suggestions import suggest
 
 SHOWN_MODELS = 3
-
-MODELS_SECONDS = 30.0
-"""How long OpenCode is assumed to still have a model: without one it fails the turn itself, which is reported."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,12 +44,9 @@ async def check_model_selection(
             model that OpenCode would use is unknown; or `--models` does not allow the model.
     """
     engine = engine_of(opencode)
-    if selection == Selection() and has_had_models(opencode, directory):
-        return {}
     models = await engine.list_models(directory)
     if not models:
         raise WorkflowError("OpenCode has no model: connect a provider (`opencode auth login`) or configure one")
-    opencode.directories_with_models[directory] = anyio.current_time()
     checked: dict[str, Any] = {}
     if engine.traits.needs_model and selection.model is None:
         named = await require_default_model(opencode, directory, selection.agent, session_model, models)
@@ -82,13 +74,6 @@ async def check_model_selection(
             raise WorkflowError(f"{describe_unknown('variant', variant, variants, kept)} (of model {effective_model})")
         checked["variant"] = variant
     return checked
-
-
-def has_had_models(opencode: OpenCodeClient, directory: str | None) -> bool:
-    """Whether OpenCode had a model for a directory not long ago, and may choose the one of a prompt itself."""
-    seen = opencode.directories_with_models.get(directory)
-    is_chosen_here = engine_of(opencode).traits.needs_model or bool(opencode.prompt_policy.models)
-    return seen is not None and not is_chosen_here and anyio.current_time() - seen < MODELS_SECONDS
 
 
 async def require_default_model(

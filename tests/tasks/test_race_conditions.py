@@ -70,7 +70,6 @@ class FakeOpenCode:
     environ: dict[str, str] = field(default_factory=dict[str, str])
     prompt_policy: PromptPolicy = field(default_factory=PromptPolicy)
     sent: anyio.Event = field(default_factory=anyio.Event)
-    directories_with_models: dict[str | None, float] = field(default_factory=dict["str | None", float])
     shared_reads: SharedReads = field(default_factory=SharedReads)
 
     def session_lock(self, session_id: str) -> anyio.Lock:

@@ -12,7 +12,6 @@ import pytest
 from opencode_mcp.opencode.concurrency import background_task, gather
 from opencode_mcp.opencode.events import Event
 from opencode_mcp.opencode.models import Message, parse_model
-from opencode_mcp.tasks import wait as waiting
 from opencode_mcp.tasks.report import TaskReport
 from opencode_mcp.tasks.session_state import read_snapshot
 from opencode_mcp.tasks.task_tools import ReportTask, RunTask, report_task, run_task
@@ -67,10 +66,9 @@ class LoggingOpenCode(FakeOpenCode):
         return rounds
 
 
-async def test_a_task_costs_seven_requests_and_three_rounds_after_its_end() -> None:
+async def test_a_task_costs_eight_requests_and_three_rounds_after_its_end() -> None:
     """While the events say that the turn runs, nothing is read."""
     opencode = LoggingOpenCode(status=BUSY, messages=turn_of())
-    opencode.directories_with_models[None] = anyio.current_time()
     reports: list[TaskReport] = []
 
     async def run() -> None:
@@ -82,18 +80,18 @@ async def test_a_task_costs_seven_requests_and_three_rounds_after_its_end() -> N
         for _ in range(3):
             await anyio.sleep(0.05)
             opencode.events.dispatch(status_event("busy"))
-        assert len(opencode.log) == 2
+        assert len(opencode.log) == 3
         opencode.status = {}
         opencode.events.dispatch(status_event("idle"))
         [report] = await eventually(lambda: list(reports))
 
     assert (report.state, report.answer, report.changes) == ("completed", "Hello.", None)
-    assert opencode.rounds(2) == [
+    assert opencode.rounds(3) == [
         {"session_status", "session_children"},
         {"session_messages", "session_get"},
         {"session_todo"},
     ]
-    assert len(opencode.log) == 7
+    assert len(opencode.log) == 8
 
 
 @pytest.mark.parametrize("turns", [1, 10, 100, 1000])
@@ -155,14 +153,14 @@ async def test_the_sum_is_read_unless_the_steps_show_that_it_is_empty(parts: Any
     assert (opencode.calls.count("session_diff"), len(changes)) == (diffs, diffs)
 
 
-async def test_models_are_read_once_for_many_tasks(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A task that names none is not kept from starting; one that names a model has it checked."""
-    monkeypatch.setattr(waiting, "FIRST_READ_SECONDS", 0.0)
+async def test_nothing_is_created_before_opencode_has_answered() -> None:
+    """A session that is asked of a frozen OpenCode would be created when it goes on, unknown to its caller."""
     opencode = LoggingOpenCode(messages=turn_of())
     context = make_context(opencode)
-    for selection in ({}, {}, {"model": "scripted/scripted"}):
-        await run_task(context, RunTask.model_validate({"prompt": "hello", "timeout_seconds": 30, **selection}))
-    assert [name for _, _, name in opencode.log].count("config_providers") == 2
+    for _ in range(2):
+        since = len(opencode.log)
+        await run_task(context, RunTask.model_validate({"prompt": "hello", "timeout_seconds": 30}))
+        assert opencode.rounds(since)[:2] == [{"config_providers"}, {"session_create"}]
 
 
 async def test_many_callers_share_a_read() -> None:
