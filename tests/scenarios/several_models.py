@@ -90,7 +90,7 @@ async def stop_one_model(ctx: ScenarioContext) -> ObservedResult:
 
     async with anyio.create_task_group() as group:
         group.start_soon(run)
-        await eventually(lambda: [request for request in ctx.shared.model.requests if request.model == "hang"])
+        await eventually(lambda: {"text", "hang"} <= {request.model for request in ctx.shared.model.requests})
         sessions = (await ctx.call_tool("session_list", directory=str(ctx.project), scope="project"))["result"]
         ids = sorted(session["id"] for session in sessions)
         compared = await eventually(
