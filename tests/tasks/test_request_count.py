@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Any, cast
 
 import anyio
 import pytest
 
-from opencode_mcp.opencode.concurrency import background_task, gather
+from opencode_mcp.opencode.concurrency import background_task
 from opencode_mcp.opencode.events import Event
 from opencode_mcp.opencode.models import Message, parse_model
 from opencode_mcp.tasks.report import TaskReport
@@ -161,15 +160,3 @@ async def test_nothing_is_created_before_opencode_has_answered() -> None:
         since = len(opencode.log)
         await run_task(context, RunTask.model_validate({"prompt": "hello", "timeout_seconds": 30}))
         assert opencode.rounds(since)[:2] == [{"config_providers"}, {"session_create"}]
-
-
-async def test_many_callers_share_a_read() -> None:
-    """One that began after the oldest time that they take; its error is theirs as well."""
-    opencode = LoggingOpenCode()
-    read = partial(opencode.call, "session_status")
-    shared = opencode.shared_reads
-    await gather(*(partial(shared.read, ("directory", "/project"), 10, read) for _ in range(5)))
-    await shared.read(("directory", "/other"), 10, read)
-    assert (len(opencode.log), shared.count("directory", 10), shared.count("parent", 10)) == (2, 2, 0)
-    await gather(*(partial(shared.read, ("directory", "/project"), 0, read) for _ in range(5)))
-    assert len(opencode.log) == 3
