@@ -10,8 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from anyio.abc import TaskGroup
 from mcp import Client
 
+from opencode_mcp.opencode.concurrency import background_task_group
 from opencode_mcp.settings import Settings
 from tests.conftest import Connect
 from tests.facts import facts
@@ -75,3 +77,10 @@ async def read(client: Client, uri: str) -> str:
 async def read_json(client: Client, uri: str) -> Any:
     """Read a resource that is JSON."""
     return json.loads(await read(client, uri))
+
+
+@pytest.fixture
+async def tasks() -> AsyncGenerator[TaskGroup]:
+    """What runs beside the requests."""
+    async with background_task_group() as tasks:
+        yield tasks

@@ -139,7 +139,11 @@ class PolledTask:
         return turns
 
     async def _is_valid(self, context: Context) -> bool:
-        """Whether the state is still as it was read: without an event or a gap, and confirmed not long ago."""
+        """Whether the state is still as it was read: without an event or a gap, and confirmed not long ago.
+
+        Raises:
+            OpenCodeError: OpenCode does not answer.
+        """
         if self._watch.needs_read or anyio.current_time() >= self._valid_until:
             return False
         if anyio.current_time() < self._confirmed_until:
@@ -151,8 +155,10 @@ class PolledTask:
                     directories = max(1, count_directories(opencode, REREAD_SECONDS))
                     if not await is_unchanged(opencode, snapshot, min(REREAD_SECONDS, CONFIRM_SECONDS * directories)):
                         return False
-            except OpenCodeError:  # the read that follows says why
-                return False
+            except OpenCodeError as error:
+                if isinstance(error, APIError) or is_final(error):  # the read that follows says why
+                    return False
+                raise
         return not self._watch.needs_read
 
     async def end_wait(self) -> None:
@@ -166,7 +172,7 @@ class PolledTask:
         now = anyio.current_time()
         self._failing_since = self._failing_since or now
         self._watch.read_requested = False
-        self._valid_until = now + UNSURE_SECONDS
+        self._valid_until = self._confirmed_until = now + UNSURE_SECONDS
         self.error = error
 
     @property
