@@ -138,9 +138,10 @@ async def read_snapshot(
         partial(engine.read_statuses, session.directory), partial(engine.list_children, session_id)
     )
     works = not statuses.keys().isdisjoint({session_id, *(child.id for child in children)})
+    listed = children if works or not statuses else None  # a subagent that works may have begun since they were listed
     family: tuple[str, ...]
     family, requests, newest, *reread = await gather(
-        partial(read_family, opencode, session_id, children),
+        partial(read_family, opencode, session_id, listed),
         partial(read_requests, opencode, session, statuses, children),
         partial(engine.list_messages, session_id, 1 if works else RECENT_MESSAGES),
         *([] if previous is None and works else [partial(read_session, opencode, session_id)]),

@@ -1,4 +1,4 @@
-"""A subagent that ran in the background has ended, or was deleted: what its parent then is."""
+"""A subagent that runs in the background begins, ends or is deleted: what its parent then is."""
 
 from __future__ import annotations
 
@@ -55,6 +55,21 @@ async def test_a_parent_is_read_again_after_its_subagent_has_ended(
     fake.status = {}
 
     assert classify(await read_snapshot(opencode, "ses_1", working)).state == state
+
+
+async def test_a_subagent_that_began_between_two_reads_keeps_its_parent_running() -> None:
+    """The read of the statuses is sent again after an error, and its parent has ended its turn meanwhile."""
+
+    class LateStatus(ParentOpenCode):
+        async def call(self, name: str, /, **arguments: Any) -> Any:
+            if name == "session_children" and not self.calls.count("session_status"):
+                return []
+            return await super().call(name, **arguments)
+
+    fake = LateStatus(messages=[DONE], status={"ses_2": {"type": "busy"}})
+    snapshot = await read_snapshot(cast("Any", fake), "ses_1")
+
+    assert (classify(snapshot).state, snapshot.family) == ("running", ("ses_1", "ses_2"))
 
 
 async def test_a_subagent_that_was_deleted_does_not_keep_its_parent_from_being_stopped() -> None:
