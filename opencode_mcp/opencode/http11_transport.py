@@ -56,8 +56,9 @@ class Connection(asyncio.Protocol):
         self._head: h11.Response | None = None
         self._body: list[bytes] = []
         self._is_writing = False
+        self._unsent_bytes = 0
         self._timeouts: Mapping[str, float | None] = {}
-        self._last_data_at = 0.0
+        self._progress_at = 0.0
         self._timer: asyncio.TimerHandle | None = None
 
     async def exchange(self, request: httpx2.Request, content: bytes) -> httpx2.Response:
@@ -65,6 +66,7 @@ class Connection(asyncio.Protocol):
 
         Raises:
             ReadTimeout, WriteTimeout, ReadError, WriteError, RemoteProtocolError
+            DecodingError: the body is not what its Content-Encoding says.
             LocalProtocolError: the request is not valid HTTP, such as a header with a line break; nothing was sent.
         """
         self.is_reusable = False
@@ -76,7 +78,7 @@ class Connection(asyncio.Protocol):
             if self.transport.is_closing():
                 raise httpx2.RemoteProtocolError(DISCONNECTED)
             self.transport.write(data)
-            self._last_data_at = self._loop.time()
+            self._progress_at = self._loop.time()
             seconds = self._timeouts.get("write" if self._is_writing else "read")
             if seconds is not None:
                 self._timer = self._loop.call_later(seconds, self._check_timer)
@@ -97,24 +99,31 @@ class Connection(asyncio.Protocol):
         head, content = self._head, b"".join(self._body)
         assert head is not None
         self._head, self._body = None, []
-        unexpected, _ = self._http.trailing_data
-        if not (self._is_writing or unexpected or {*self._http.states.values()} != {h11.DONE}):
-            self._http.start_next_cycle()
-            self.is_reusable, self.idle_since = True, self._loop.time()
-        return httpx2.Response(
+        response = httpx2.Response(
             head.status_code,
             headers=head.headers.raw_items(),
             content=content,
             extensions={"http_version": b"HTTP/" + head.http_version, "reason_phrase": head.reason},
         )
+        unexpected, _ = self._http.trailing_data
+        is_unfinished = self._is_writing or unexpected or {*self._http.states.values()} != {h11.DONE}
+        if not (is_unfinished or self.transport.is_closing()):
+            self._http.start_next_cycle()
+            self.is_reusable, self.idle_since = True, self._loop.time()
+        return response
 
     def _check_timer(self) -> None:
-        """End the exchange if nothing was received for too long, or look again."""
+        """End the exchange if nothing was written or received for too long, or look again.
+
+        A write that has progressed since the last look may have done so just now.
+        """
         name, kind = ("write", httpx2.WriteTimeout) if self._is_writing else ("read", httpx2.ReadTimeout)
         seconds = self._timeouts.get(name)
         if seconds is None:
             return
-        remaining = self._last_data_at + seconds - self._loop.time()
+        if self._is_writing and (unsent := self.transport.get_write_buffer_size()) < self._unsent_bytes:
+            self._unsent_bytes, self._progress_at = unsent, self._loop.time()
+        remaining = self._progress_at + seconds - self._loop.time()
         if remaining > 0:
             self._timer = self._loop.call_later(remaining, self._check_timer)
         else:
@@ -140,11 +149,12 @@ class Connection(asyncio.Protocol):
     def pause_writing(self) -> None:
         """Note that a part of the request waits to be written."""
         self._is_writing = True
+        self._unsent_bytes = self.transport.get_write_buffer_size()
 
     def resume_writing(self) -> None:
         """Begin to wait for the response: the request has been written."""
         self._is_writing = False
-        self._last_data_at = self._loop.time()
+        self._progress_at = self._loop.time()
         if self._outcome is not None:
             if self._timer is not None:
                 self._timer.cancel()
@@ -155,7 +165,7 @@ class Connection(asyncio.Protocol):
         if self._outcome is None or self._outcome.done():
             self.transport.abort()
             return
-        self._last_data_at = self._loop.time()
+        self._progress_at = self._loop.time()
         try:
             self._http.receive_data(data)
             while (event := self._http.next_event()) is not h11.NEED_DATA:
@@ -193,6 +203,7 @@ class Http11Transport(httpx2.AsyncBaseTransport):
         self._create_stream_transport = create_stream_transport
         self._open: set[Connection] = set()
         self._idle: list[Connection] = []
+        self._is_closed = False
 
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
         """Return the response to a request; its body has been read, except that of a stream.
@@ -236,7 +247,8 @@ class Http11Transport(httpx2.AsyncBaseTransport):
         """Connect to an origin.
 
         Raises:
-            ConnectError, ConnectTimeout
+            ConnectError: also if the transport has been closed meanwhile.
+            ConnectTimeout
         """
         loop = asyncio.get_running_loop()
         try:
@@ -248,8 +260,11 @@ class Http11Transport(httpx2.AsyncBaseTransport):
                 )
         except TimeoutError as error:
             raise httpx2.ConnectTimeout(str(error)) from error
-        except OSError as error:
+        except (OSError, UnicodeError, OverflowError) as error:  # the latter two: of a name or port that cannot exist
             raise httpx2.ConnectError(str(error)) from error
+        if self._is_closed:
+            connection.transport.abort()
+            raise httpx2.ConnectError("the client has been closed")
         self._open.add(connection)
         return connection
 
@@ -259,7 +274,8 @@ class Http11Transport(httpx2.AsyncBaseTransport):
         return self._create_stream_transport()
 
     async def aclose(self) -> None:
-        """Close all connections."""
+        """Close all connections, and those that are being made once they are."""
+        self._is_closed = True
         self._idle.clear()
         for connection in self._open:
             connection.transport.abort()

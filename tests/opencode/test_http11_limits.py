@@ -7,6 +7,8 @@ import socket
 import sys
 from collections.abc import AsyncGenerator, Generator
 from functools import partial
+from time import sleep
+from typing import Any
 
 import anyio
 import httpx2
@@ -27,6 +29,8 @@ SHORT_SECONDS = 0.05
 """A time limit that is exceeded."""
 LARGE = b"x" * 16 * 1024 * 1024
 """More than the sockets of a connection hold that is not read from."""
+STEP = 2 * 1024 * 1024
+"""What a slow server reads of it at once; the sockets of a connection hold about twice as much."""
 PART = b"HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nok"
 
 
@@ -120,6 +124,25 @@ async def test_a_write_that_takes_too_long(http: httpx2.AsyncClient, deaf_server
         await http.post(url_of(deaf_server), content=LARGE, timeout=httpx2.Timeout(60, write=SHORT_SECONDS))
 
 
+async def test_a_slow_write_is_within_the_limit(http: httpx2.AsyncClient, deaf_server: socket.socket) -> None:
+    """The limit is that without any progress, not that of the whole request."""
+    deaf_server.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 64 * 1024)
+
+    def read_slowly() -> None:
+        with deaf_server.accept()[0] as connection:
+            for _ in range(len(LARGE) // STEP):
+                sleep(0.5)
+                connection.recv(STEP, socket.MSG_WAITALL)
+            connection.recv(STEP)  # the request is longer than LARGE by its head
+            connection.send(OK)
+
+    deaf_server.setblocking(True)
+    async with background_task_group() as tasks:
+        tasks.start_soon(anyio.to_thread.run_sync, read_slowly)
+        response = await http.post(url_of(deaf_server), content=LARGE, timeout=httpx2.Timeout(60, write=2))
+    assert response.text == "ok"
+
+
 async def test_the_read_limit_holds_once_the_request_is_written(http: httpx2.AsyncClient, server: RawServer) -> None:
     """Also for a request that was not written at once."""
     server.set_answers(send_and_wait(b""))
@@ -153,10 +176,11 @@ async def test_a_refused_connection(http: httpx2.AsyncClient, host: str) -> None
         await http.get(f"http://{host}:{port}")
 
 
-async def test_an_unknown_host(http: httpx2.AsyncClient) -> None:
-    """The error of the resolver is one of connecting."""
+@pytest.mark.parametrize("host", ["opencode.invalid", "a..b", f"{'a' * 64}.test", "127.0.0.1:65536"])
+async def test_an_unknown_host(http: httpx2.AsyncClient, host: str) -> None:
+    """The error of the resolver is one of connecting; so is that of a host or port that cannot exist."""
     with pytest.raises(httpx2.ConnectError):
-        await http.get("http://opencode.invalid")
+        await http.get(f"http://{host}")
 
 
 async def test_a_name_is_connected_to_at_the_address_that_listens(http: httpx2.AsyncClient, server: RawServer) -> None:
@@ -256,6 +280,32 @@ async def test_the_end_of_the_client_ends_its_connections(http: httpx2.AsyncClie
         await http.get(f"{server.url}/idle")
         await http.aclose()
     await eventually(lambda: server.ended == 2)
+
+
+async def test_the_end_of_the_client_ends_a_connection_that_is_being_made(
+    http: httpx2.AsyncClient, server: RawServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing is sent on it, and it does not become an idle one."""
+    loop = asyncio.get_running_loop()
+    getaddrinfo, resolving, closed = loop.getaddrinfo, anyio.Event(), anyio.Event()
+
+    async def resolve_late(*arguments: Any, **options: Any) -> Any:
+        resolving.set()
+        await closed.wait()
+        return await getaddrinfo(*arguments, **options)
+
+    async def expect_an_error() -> None:
+        with pytest.raises(httpx2.ConnectError):
+            await http.get(f"http://localhost:{server.port}")
+
+    monkeypatch.setattr(loop, "getaddrinfo", resolve_late)
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(expect_an_error)
+        await resolving.wait()
+        await http.aclose()
+        closed.set()
+    await eventually(lambda: server.ended == 1)
+    assert server.requests == []
 
 
 async def test_no_proxy_of_the_environment_is_used(server: RawServer, monkeypatch: pytest.MonkeyPatch) -> None:

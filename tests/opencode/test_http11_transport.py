@@ -161,6 +161,16 @@ async def test_a_broken_response_is_an_error_and_nothing_is_sent_again(
     await assert_works(http, server, connections=2)
 
 
+async def test_a_body_that_cannot_be_decoded_is_an_error(http: httpx2.AsyncClient, server: RawServer) -> None:
+    """Its connection ends, and the next request has a new one."""
+    server.set_answers(b"HTTP/1.1 200 OK\r\ncontent-encoding: gzip\r\ncontent-length: 7\r\n\r\ngarbage")
+
+    with pytest.raises(httpx2.DecodingError):
+        await http.get(server.url)
+    await eventually(lambda: server.ended == 1)
+    await assert_works(http, server, connections=2)
+
+
 async def test_a_reset_connection_is_an_error(http: httpx2.AsyncClient, server: RawServer) -> None:
     """The error is the one that httpx2 raises."""
 
