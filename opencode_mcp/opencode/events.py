@@ -13,6 +13,7 @@ import json
 import logging
 from collections.abc import AsyncGenerator, Callable, Generator, Mapping
 from contextlib import AbstractAsyncContextManager, contextmanager
+from math import inf
 from typing import Any, cast
 
 import anyio
@@ -54,7 +55,8 @@ log = logging.getLogger(__name__)
 
 
 class EventFeed:
-    """Reads the stream while there are listeners: opened for the first, closed LINGER_SECONDS after the last.
+    """Reads the stream while there are listeners: opened for the first, closed LINGER_SECONDS after the last, or when
+    it ends without any.
 
     `connect` opens a stream whose reads fail after SILENCE_SECONDS; `read_frames` returns the reader of a connection.
     """
@@ -80,24 +82,24 @@ class EventFeed:
     @contextmanager
     def subscribe(self, listener: Listener) -> Generator[None]:
         """Call `listener` with every event while the block lasts."""
+        if self._read_scope is None or self._read_scope.cancel_called:
+            scope = anyio.CancelScope()
+            self._tasks.start_soon(self._run, scope)
+            self._read_scope = scope
+        self._read_scope.deadline = inf
         key, self._next_key = self._next_key, self._next_key + 1
         self._listeners[key] = listener
-        if self._read_scope is None:
-            self._read_scope = anyio.CancelScope()
-            self._tasks.start_soon(self._read, self._read_scope)
         try:
             yield
         finally:
             del self._listeners[key]
             if not self._listeners:
-                self._tasks.start_soon(self._close_if_unused, self._next_key)
+                self._close_later()
 
-    async def _close_if_unused(self, next_key: int) -> None:
-        """Close the stream after LINGER_SECONDS, if nothing has listened since."""
-        await anyio.sleep(LINGER_SECONDS)
-        if self._next_key == next_key and self._read_scope is not None:
-            self._read_scope.cancel()
-            self._read_scope = None
+    def _close_later(self) -> None:
+        """Close the stream after LINGER_SECONDS: by a deadline and not by a task, as the task group may have ended."""
+        if self._read_scope is not None:
+            self._read_scope.deadline = anyio.current_time() + LINGER_SECONDS
 
     def _dispatch(self, event: Event) -> None:
         """Call all listeners with an event.
@@ -117,24 +119,32 @@ class EventFeed:
         if scope is self._read_scope:
             self._dispatch({"type": "stream.ready", "properties": {}})
 
+    async def _run(self, scope: anyio.CancelScope) -> None:
+        """Read until `scope` is cancelled, or until a connection has ended and there are no listeners."""
+        try:
+            with scope:
+                await self._read(scope)
+        finally:
+            if self._read_scope is scope:
+                self._read_scope = None
+
     async def _read(self, scope: anyio.CancelScope) -> None:
-        """Read until cancelled; reconnect when the stream ends or fails."""
+        """Read, and reconnect when the stream ends or fails: only for listeners, as it starts a managed server."""
         failures = 0
-        with scope:
-            while True:
-                try:
-                    async for event in self._read_connection():
-                        failures = 0
-                        self._dispatch(event)
-                        if event["type"] == "stream.connected":
-                            self._tasks.start_soon(self._dispatch_ready, scope)
-                except OpenCodeError as error:
-                    log.info("lost the event stream: %s", error)
-                    self._dispatch({"type": "stream.lost", "properties": {"reason": str(error)}})
-                else:
-                    self._dispatch({"type": "stream.lost", "properties": {"reason": "closed"}})
-                await anyio.sleep(RECONNECT_SECONDS[min(failures, len(RECONNECT_SECONDS) - 1)])
-                failures += 1
+        while self._listeners:
+            try:
+                async for event in self._read_connection():
+                    failures = 0
+                    self._dispatch(event)
+                    if event["type"] == "stream.connected":
+                        self._tasks.start_soon(self._dispatch_ready, scope)
+            except OpenCodeError as error:
+                log.info("lost the event stream: %s", error)
+                self._dispatch({"type": "stream.lost", "properties": {"reason": str(error)}})
+            else:
+                self._dispatch({"type": "stream.lost", "properties": {"reason": "closed"}})
+            await anyio.sleep(RECONNECT_SECONDS[min(failures, len(RECONNECT_SECONDS) - 1)])
+            failures += 1
 
     async def _read_connection(self) -> AsyncGenerator[Event]:
         """Yield the events of one connection."""
