@@ -156,6 +156,11 @@ class EventFeed:
                     yield event
 
 
+def load_factor(listeners: int, full_rate: int) -> float:
+    """Return how many times longer each listener pauses between two reads of its state than `full_rate` of them do."""
+    return max(1.0, listeners / full_rate)
+
+
 def event_session_id(event: Event) -> str | None:
     """Return the id of the session that an event is about."""
     properties: Mapping[str, Any] = event.get("properties", {})

@@ -17,7 +17,8 @@ from opencode_mcp.opencode.models import AgentRequest, SessionStatus
 
 from .session_state import SessionSnapshot, read_session, unless_deleted
 
-KEY = "directory"
+DIRECTORY, PARENT = "directory", "parent"
+"""What the shared reads of this module are about."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,15 +29,20 @@ class DirectoryState:
     requests: Sequence[AgentRequest]
 
 
-async def is_unchanged(opencode: OpenCodeClient, snapshot: SessionSnapshot, max_age: float) -> bool:
-    """Whether a busy family works and waits as in its snapshot, by a read that began at most `max_age` seconds ago.
+async def is_unchanged(opencode: OpenCodeClient, snapshot: SessionSnapshot, since: float, pause: float) -> bool:
+    """Whether a busy family works and waits as in its snapshot, whose read began at `since` (anyio.current_time()).
+
+    It is compared with the newest state of its directory since then, if there is one. Of all directories that are asked
+    for, one is read in `pause` seconds, and each has its turn.
 
     Raises:
         OpenCodeError: OpenCode does not answer.
     """
     directory = snapshot.session.directory
     read = partial(read_directory, opencode, directory)
-    state = await opencode.shared_reads.read((KEY, directory), max_age, read)
+    state = await opencode.shared_reads.read_in_turn((DIRECTORY, directory), since, pause, read)
+    if state is None:
+        return True
     kinds = {member_id: state.statuses[member_id].type for member_id in snapshot.family if member_id in state.statuses}
     if kinds != {member_id: status.type for member_id, status in snapshot.statuses.items()}:
         return False
@@ -48,11 +54,6 @@ async def is_unchanged(opencode: OpenCodeClient, snapshot: SessionSnapshot, max_
         if await belongs_to(opencode, session_id, snapshot.family):
             return False
     return True
-
-
-def count_directories(opencode: OpenCodeClient, seconds: float) -> int:
-    """Return of how many directories the state was read in the last seconds."""
-    return opencode.shared_reads.count(KEY, seconds)
 
 
 async def read_directory(opencode: OpenCodeClient, directory: str) -> DirectoryState:
@@ -71,7 +72,7 @@ async def belongs_to(opencode: OpenCodeClient, session_id: str, family: Collecti
     parent_id: str | None = session_id
     while parent_id is not None and parent_id not in family:
         read = partial(unless_deleted, partial(read_parent_id, opencode, parent_id), None)
-        parent_id = await opencode.shared_reads.read(("parent", parent_id), inf, read)
+        parent_id = await opencode.shared_reads.read((PARENT, parent_id), inf, read)
     return parent_id is not None
 
 

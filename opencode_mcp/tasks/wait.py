@@ -20,6 +20,7 @@ from typing import Any
 import anyio
 
 from opencode_mcp.opencode.deadline import seconds_left
+from opencode_mcp.opencode.events import load_factor
 from opencode_mcp.opencode.models import Message, Session, SessionStatus
 
 from .context import Context
@@ -190,8 +191,8 @@ def read_pause(context: Context) -> float:
 
 
 def load_of(context: Context) -> float:
-    """Return how many times more seldom than one session each of all that are waited for is read."""
-    return max(1, context.opencode.events.listener_count / FULL_RATE_LISTENERS)
+    """Return the factor by which all pauses are longer where many listeners would load OpenCode with their reads."""
+    return load_factor(context.opencode.events.listener_count, FULL_RATE_LISTENERS)
 
 
 async def read_turn_status(

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from functools import partial
 from math import inf
+from typing import TypeVar
 
 import anyio
 import anyio.lowlevel
@@ -13,8 +14,11 @@ import pytest
 from opencode_mcp.exceptions import TransportError
 from opencode_mcp.opencode.concurrency import background_task_group, gather
 from opencode_mcp.opencode.shared_reads import SharedReads
+from tests.clock import Clock, set_clock
 
 pytestmark = pytest.mark.anyio
+
+T = TypeVar("T")
 
 KEY = ("directory", "/project")
 
@@ -40,7 +44,7 @@ def failing(words: str, began: list[str]) -> Callable[[], Awaitable[str]]:
     return read
 
 
-async def read_and_catch(read: Callable[[], Awaitable[str]]) -> str | TransportError:
+async def read_and_catch(read: Callable[[], Awaitable[T]]) -> T | TransportError:
     """Return what a read returns, or its error."""
     try:
         return await read()
@@ -57,7 +61,6 @@ async def test_callers_share_a_read_that_began_late_enough() -> None:
     assert await reads.read(("directory", "/other"), 10, returning("other", began)) == "other"
     assert await share(0, returning("third", began)) == "third"
     assert began == ["first", "other", "third"]
-    assert (reads.count("directory", 10), reads.count("parent", 10)) == (2, 0)
 
 
 async def test_an_error_is_that_of_callers_who_waited_for_it() -> None:
@@ -117,3 +120,52 @@ async def test_a_caller_reads_when_the_reader_it_waits_for_is_cancelled() -> Non
             await anyio.lowlevel.checkpoint()
     assert began == ["cancelled", "good"]
     assert await reads.read(KEY, 5, returning("later", began)) == "good"
+
+
+async def ask_each(
+    reads: SharedReads, clock: Clock, names: Iterable[str], since: float, began: list[str]
+) -> list[str | None]:
+    """Ask at once for a value of each name, one second after the last time; one is read in five."""
+    clock.now += 1
+    ask = partial(reads.read_in_turn, since=since, pause=5)
+    return await gather(*(partial(ask, ("directory", name), read=returning(name, began)) for name in names))
+
+
+async def test_keys_are_read_in_turn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """None is left out, also where another asks first each time; those about something else have turns of their own."""
+    reads, began, clock = SharedReads(), list[str](), set_clock(monkeypatch)
+    since, names, answers = clock.now, ["a", "b", "c"], list[list[str | None]]()
+    for _ in range(34):
+        names = [*names[1:], names[0]]
+        answers.append(await ask_each(reads, clock, names, since, began))
+    assert (answers[:4], answers[-1]) == ([[None] * 3] * 4, names)
+    assert (len(began), {*began}, began[:3]) == (6, {*names}, began[3:])
+    await reads.read_in_turn(("parent", "ses_1"), since, 5, returning("parent", began))
+    assert began[6:] == ["parent"]
+
+
+async def test_a_key_that_is_seldom_asked_for_is_read_nevertheless(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Others have taken each turn before it."""
+    reads, began, clock = SharedReads(), list[str](), set_clock(monkeypatch)
+    since = clock.now
+    for second in range(1, 23):
+        await ask_each(reads, clock, ["a", "b"] if second in {7, 22} else ["a"], since, began)
+    assert began == ["a", "a", "b"]
+
+
+async def test_what_was_read_before_is_not_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A value that is older than what it is compared with says nothing about that, nor does one of a failed read."""
+    reads, began, clock = SharedReads(), list[str](), set_clock(monkeypatch)
+    since = clock.now
+    clock.now += 5
+    ask = partial(reads.read_in_turn, KEY, pause=5)
+    assert await ask(since=since, read=returning("first", began)) == "first"
+    assert await ask(since=clock.now + 1, read=returning("other", began)) is None
+    clock.now += 5
+    waiting = partial(read_and_catch, partial(ask, since=since, read=failing("lost", began)))
+    assert {*map(str, await gather(waiting, waiting))} == {"lost"}
+    clock.now += 1
+    assert await ask(since=since, read=returning("other", began)) is None
+    clock.now += 5
+    assert await ask(since=since, read=returning("last", began)) == "last"
+    assert began == ["first", "lost", "last"]

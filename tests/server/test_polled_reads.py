@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 import anyio
 import anyio.lowlevel
@@ -11,8 +13,13 @@ import pytest
 from anyio.abc import TaskGroup
 
 from opencode_mcp.exceptions import APIError, RequestTimeout, TransportError
+from opencode_mcp.opencode import ServerPool
 from opencode_mcp.opencode.concurrency import background_task_group, gather
+from opencode_mcp.opencode.events import Event
 from opencode_mcp.server.mcp_tasks import polled_task
+from opencode_mcp.server.mcp_tasks.polled_task import PolledTask
+from opencode_mcp.tasks import Context
+from tests.clock import Clock, set_clock
 from tests.tasks.test_race_conditions import DONE, FakeOpenCode, make_context
 
 from .polled_tasks import BUSY, PERMISSION, bare_event, event, make_task, read_count
@@ -83,8 +90,8 @@ async def test_a_lost_event_is_noticed_in_seconds(
     assert task.view.status == "completed"
 
 
-async def test_fifty_tasks_are_confirmed_by_three_requests(tasks: TaskGroup, monkeypatch: pytest.MonkeyPatch) -> None:
-    """However often the client asks for them: in CONFIRM_SECONDS that is less than one request in a second."""
+async def test_tasks_of_a_directory_are_confirmed_together(tasks: TaskGroup, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However often the client asks for them, by the same three requests."""
     monkeypatch.setattr(polled_task, "CONFIRM_SECONDS", 0.5)
     sessions = [f"ses_{number}" for number in range(50)]
     opencode = FakeOpenCode(status=dict.fromkeys(sessions, BUSY["ses_1"]), messages=[DONE])
@@ -96,6 +103,104 @@ async def test_fifty_tasks_are_confirmed_by_three_requests(tasks: TaskGroup, mon
         await gather(*(partial(task.refresh, context, tasks) for task in polled))
     assert sorted(opencode.calls[before:]) == ["permission_list", "question_list", "session_status"]
     assert {task.view.status for task in polled} == {"working"}
+
+
+@dataclass
+class ManyDirectories(FakeOpenCode):
+    """Session ses_N is in the directory /N where there are `directories`, and may have a subagent ses_N_child.
+
+    `read` has the directories whose requests were listed, in their order.
+    """
+
+    directories: bool = True
+    read: list[str] = field(default_factory=list[str])
+    children: dict[str, str] = field(default_factory=dict[str, str])
+
+    async def call(self, name: str, /, **arguments: Any) -> Any:
+        """Answer as OpenCode does."""
+        answer = await super().call(name, **arguments)
+        match name:
+            case "session_get" if self.directories:
+                return {**answer, "directory": f"/{arguments['sessionID'].split('_')[1]}"}
+            case "permission_list":
+                self.read.append(arguments["directory"])
+            case "session_children" if arguments["sessionID"] in self.children:
+                child = {"id": self.children[arguments["sessionID"]], "parentID": arguments["sessionID"]}
+                return [{**child, "directory": "/project", "time": {"created": 1}}]
+            case _:
+                pass
+        return answer
+
+
+async def poll_for(
+    seconds: float, clock: Clock, polled: Sequence[PolledTask], context: Context, tasks: TaskGroup
+) -> None:
+    """Poll tasks all five seconds."""
+    for _ in range(round(seconds / 5)):
+        clock.now += 5
+        for task in polled:
+            await task.refresh(context, tasks)
+
+
+@pytest.mark.parametrize("directories", [False, True], ids=["in one directory", "each in its own directory"])
+async def test_fifty_tasks_cost_less_than_one_request_per_second(
+    tasks: TaskGroup, monkeypatch: pytest.MonkeyPatch, directories: bool
+) -> None:
+    """On average of all full reads and confirmations; of these at most three requests in five seconds."""
+    clock, sessions = set_clock(monkeypatch), [f"ses_{number}" for number in range(50)]
+    statuses = dict.fromkeys(sessions, BUSY["ses_1"])
+    opencode = ManyDirectories(status=statuses, messages=[DONE], directories=directories)
+    context, polled = make_context(opencode), [make_task(session_id) for session_id in sessions]
+    await gather(*(partial(task.refresh, context, tasks) for task in polled))
+    requests, reads = len(opencode.calls), len(opencode.read)
+    await poll_for(500, clock, polled, context, tasks)
+    assert (len(opencode.calls) - requests, len(opencode.read) - reads) == (300, 100)
+    if directories:  # in turn, so no state is older than five seconds for each directory
+        assert opencode.read[reads : reads + 50] == opencode.read[reads + 50 :]
+        assert len({*opencode.read[reads + 50 :]}) == 50
+    await poll_for(500, clock, polled, context, tasks)
+    assert len(opencode.calls) - requests <= 1000
+    assert opencode.calls.count("session_messages") == 100
+
+    del statuses["ses_7"]  # no event says that it has ended
+    await poll_for(5 * (50 if directories else 1) + 5, clock, polled, context, tasks)
+    assert [session_id for session_id, task in zip(sessions, polled, strict=True) if task.ended] == ["ses_7"]
+
+
+async def test_a_state_is_not_compared_with_an_older_one(tasks: TaskGroup, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A subagent has begun since the directory was read, and its event was the reason to read the task."""
+    clock = set_clock(monkeypatch)
+    opencode = ManyDirectories(status={"ses_1": BUSY["ses_1"], "ses_2": BUSY["ses_1"]}, messages=[DONE])
+    context, polled = make_context(opencode), [make_task("ses_1"), make_task("ses_2")]
+    await gather(*(partial(task.refresh, context, tasks) for task in polled))
+    await poll_for(10, clock, polled, context, tasks)
+    assert opencode.read[2:] == ["/1", "/2"]
+    opencode.status["ses_1_child"] = BUSY["ses_1"]
+    opencode.children["ses_1"] = "ses_1_child"
+    opencode.events.dispatch(event("session.created", "ses_1_child", info={"id": "ses_1_child", "parentID": "ses_1"}))
+    await gather(*(partial(task.refresh, context, tasks) for task in polled))
+    assert opencode.calls.count("session_messages") == 3
+    await poll_for(30, clock, polled, context, tasks)
+    assert opencode.calls.count("session_messages") == 3
+    assert opencode.read[5:] == ["/1", "/2"] * 3
+
+
+@pytest.mark.parametrize(("others", "seconds"), [(0, 60), (9, 300), (999, 900)])
+async def test_a_task_is_read_in_full_the_more_seldom_the_more_listen(
+    tasks: TaskGroup, monkeypatch: pytest.MonkeyPatch, others: int, seconds: int
+) -> None:
+    """To the events of its own server; those of the default server do not count."""
+    clock = set_clock(monkeypatch)
+    default, own = FakeOpenCode(), FakeOpenCode(status=BUSY, messages=[DONE])
+    default.events.subscribers += [list[Event]().append] * 100
+    own.events.subscribers += [list[Event]().append] * others
+    servers = ServerPool(cast("Any", {"default": default, "own": own}), {"ses_1": "own"})
+    context, task = replace(make_context(own), servers=servers), make_task()
+    await task.refresh(context, tasks)
+    await poll_for(seconds - 5, clock, [task], context, tasks)
+    assert own.calls.count("session_messages") == 1
+    await poll_for(5, clock, [task], context, tasks)
+    assert (own.calls.count("session_messages"), default.calls) == (2, [])
 
 
 async def test_an_event_during_the_first_read_is_noted(tasks: TaskGroup) -> None:

@@ -2,13 +2,14 @@
 
 event, gap in the stream, or REREAD_SECONDS -> read it; else -> what its directory does, one read for all tasks there
 
-So an answer is wrong for CONFIRM_SECONDS at most, times the number of directories, also where an event is lost that no
-gap in the stream tells of. Where the session went on to another turn at once, it is wrong until the next full read.
+OpenCode lists what works and waits by directory (1.18.33, 2.1.2), so the directories take turns. Where an event is lost
+and no gap in the stream tells of it, an answer is wrong for CONFIRM_SECONDS times the number of directories, or for
+twice that. Where the session went on to another turn at once, it is wrong until the next full read.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -18,9 +19,9 @@ import mcp_types as types
 from anyio.abc import TaskGroup, TaskStatus
 
 from opencode_mcp.exceptions import APIError, OpenCodeError
-from opencode_mcp.opencode.events import Event, EventFeed
+from opencode_mcp.opencode.events import Event, EventFeed, load_factor
 from opencode_mcp.tasks import Context
-from opencode_mcp.tasks.directory_state import count_directories, is_unchanged
+from opencode_mcp.tasks.directory_state import is_unchanged
 from opencode_mcp.tasks.mcp_task_handle import TaskHandle, Turn, load_group
 from opencode_mcp.tasks.mcp_task_state import ReadTurns, TaskView, is_final, read_turns, view_task
 from opencode_mcp.tasks.session_state import SessionSnapshot
@@ -30,9 +31,11 @@ REREAD_SECONDS = 60.0
 """How long a state is valid without an event; UNSURE_SECONDS if OpenCode does not list the session as busy."""
 FULL_RATE_TASKS = 2
 """How many tasks are read again that often; with more of them each more seldom, to limit the load on OpenCode."""
+MAX_LOAD = 15.0
+"""How many times more seldom at most: each task is read in full after a quarter of an hour."""
 CONFIRM_SECONDS = 5.0
-"""How long a state is valid without an event, until it is confirmed by what the sessions of its directory do. It is
-multiplied by the number of directories, up to REREAD_SECONDS: all together cause three requests in that time."""
+"""How long a state is valid without an event, until it is confirmed by what the sessions of its directory do. Of all
+directories with polled tasks one is read in that time, by three requests to OpenCode 1 and four to OpenCode 2."""
 UNSURE_SECONDS = 5.0
 """How long a state is valid if events may be missing, and the pause after an error."""
 FOLLOW_SECONDS = 60.0
@@ -67,6 +70,8 @@ class PolledTask:
     _watch: SessionWatch = field(default_factory=lambda: SessionWatch(set()))
     _followed: bool = False
     _polled: bool = False
+    _feeds: Sequence[EventFeed] = ()
+    _read_began: float = 0.0
     _valid_until: float = 0.0
     _confirmed_until: float = 0.0
     _unfinished: Mapping[Turn, SessionSnapshot] = field(default_factory=dict[Turn, SessionSnapshot])
@@ -118,7 +123,8 @@ class PolledTask:
             self.view = TaskView("completed", value=str(error))
             return None
         if not self._followed:
-            await tasks.start(self._follow, await find_feeds(context, self.handle))
+            self._feeds = await find_feeds(context, self.handle)
+            await tasks.start(self._follow)
         self._watch.family.update(turn.session_id for turn in self.handle.turns)
         self._watch.read_requested = self._watch.busy_reported = False
         self._valid_until = 0.0  # a read that is cancelled has told nothing
@@ -130,9 +136,9 @@ class PolledTask:
         self.view = await view_task(context, turns, self.declined, self.notes)
         self._unfinished = {turn: turns.read[turn].snapshot for turn in turns.unfinished}
         unsure = any(not outcome.snapshot.busy for outcome in running)
-        load = max(1, context.opencode.events.listener_count / FULL_RATE_TASKS)
-        self._valid_until = started + (UNSURE_SECONDS if unsure else REREAD_SECONDS * load)
-        self._confirmed_until = started + CONFIRM_SECONDS
+        load = max((load_factor(feed.listener_count, FULL_RATE_TASKS) for feed in self._feeds), default=1.0)
+        self._read_began, self._confirmed_until = started, started + CONFIRM_SECONDS
+        self._valid_until = started + (UNSURE_SECONDS if unsure else REREAD_SECONDS * min(load, MAX_LOAD))
         self.updated, self.error, self._failing_since = datetime.now(UTC), None, None
         for request, _ in self.view.requests:
             self.asked.setdefault(request.id, anyio.current_time())
@@ -152,8 +158,7 @@ class PolledTask:
             try:
                 async with context.for_session(turn.session_id) as session_context:
                     opencode = session_context.opencode
-                    directories = max(1, count_directories(opencode, REREAD_SECONDS))
-                    if not await is_unchanged(opencode, snapshot, min(REREAD_SECONDS, CONFIRM_SECONDS * directories)):
+                    if not await is_unchanged(opencode, snapshot, self._read_began, CONFIRM_SECONDS):
                         return False
             except OpenCodeError as error:
                 if isinstance(error, APIError) or is_final(error):  # the read that follows says why
@@ -181,12 +186,10 @@ class PolledTask:
         failing_since = self._failing_since
         return failing_since is not None and anyio.current_time() - failing_since > UNREACHABLE_SECONDS
 
-    async def _follow(
-        self, feeds: Iterable[EventFeed], *, task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED
-    ) -> None:
+    async def _follow(self, *, task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED) -> None:
         """Receive events while the client polls the task; it has started once it misses none."""
         with ExitStack() as stack:
-            for feed in feeds:
+            for feed in self._feeds:
                 stack.enter_context(feed.subscribe(self.on_event))
             self._followed = True
             task_status.started()
