@@ -29,11 +29,12 @@ async def read_messages_back_to(
 ) -> list[Message]:
     """Return a session's newest messages, oldest first, back to a prompt or as far as the limits allow.
 
-    `recent` are `SessionSnapshot.recent`: nothing is read where these reach back to the prompt.
+    `recent` are `SessionSnapshot.recent`: nothing is read where these reach back to the prompt, else only more of them.
     """
     messages = [*(recent or ())]
-    if recent is not None and reach_back(messages, RECENT_MESSAGES, prompt_id):
-        return messages
+    if recent is not None:
+        reaches_back = reach_back(messages, RECENT_MESSAGES, prompt_id)
+        limits = [] if reaches_back else [limit for limit in limits if limit > RECENT_MESSAGES]
     for limit in limits:
         messages = await engine_of(opencode).list_messages(session_id, limit)
         if reach_back(messages, limit, prompt_id):

@@ -41,9 +41,10 @@ def turn_of(number: int = 1, parts: Any = (), end: str | None = "a") -> list[dic
 
 @dataclass
 class LoggingOpenCode(FakeOpenCode):
-    """Records when each request began and ended."""
+    """Records when each request began and ended; `limits` are those of the messages that were asked for."""
 
     log: list[tuple[float, float, str]] = field(default_factory=list[tuple[float, float, str]])
+    limits: list[int] = field(default_factory=list[int])
 
     async def call(self, name: str, /, **arguments: Any) -> Any:
         """Answer as OpenCode does."""
@@ -51,7 +52,10 @@ class LoggingOpenCode(FakeOpenCode):
         await anyio.sleep(0.02)
         answer = await super().call(name, **arguments)
         self.log.append((began, anyio.current_time(), name))
-        return answer[-arguments["limit"] :] if "limit" in arguments else answer
+        if "limit" not in arguments:
+            return answer
+        self.limits.append(arguments["limit"])
+        return answer[-arguments["limit"] :]
 
     def rounds(self, since: int = 0) -> list[set[str]]:
         """Return the requests that ran at the same time, one round after another."""
@@ -104,14 +108,17 @@ async def test_a_report_costs_the_same_however_long_the_session_is(turns: int) -
 
 
 async def test_a_turn_that_is_not_read_back_to_its_prompt_is_read_further() -> None:
-    """Of a long turn the newest messages have not all."""
+    """Of a long turn the newest messages have not all, and are not read again."""
     prompt, reply = turn_of()
-    replies = [{**reply, "info": {**reply["info"], "id": f"msg_1{number:04}"}} for number in range(30)]
+    call = {"type": "tool", "tool": "read", "state": {"status": "completed", "input": {"filePath": "a.py"}}}
+    replies = [
+        {"info": {**reply["info"], "id": f"msg_1{number:04}"}, "parts": [*reply["parts"], call]} for number in range(30)
+    ]
     opencode = LoggingOpenCode(messages=[prompt, *replies])
     report = await report_task(make_context(opencode), ReportTask.model_validate({"session_id": "ses_1"}))
 
-    assert report.state == "completed"
-    assert [name for _, _, name in opencode.log].count("session_messages") > 1
+    assert (report.state, report.tool_calls) == ("completed", {"read": 30})
+    assert opencode.limits == [20, 200, 200]
 
 
 @pytest.mark.parametrize("children", [0, 1])
