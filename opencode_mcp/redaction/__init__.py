@@ -8,7 +8,7 @@ Two mechanisms, kept apart:
 """
 
 from .credentials import MARKER
-from .known_secrets import KnownSecrets, credential_files, service_files
+from .known_secrets import COMPACT_JSON, KnownSecrets, credential_files, service_files
 from .redactor import (
     NO_REDACTION,
     Redacted,
@@ -23,6 +23,7 @@ from .redactor import (
 from .structure import Position
 
 __all__ = [
+    "COMPACT_JSON",
     "MARKER",
     "NO_REDACTION",
     "KnownSecrets",

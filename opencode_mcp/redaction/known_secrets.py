@@ -25,11 +25,14 @@ SERVICE_FILE = "service.json"
 CREDENTIAL_VARIABLE = "OPENCODE_AUTH_CONTENT"
 """What OpenCode 1.18.33 reads instead of auth.json."""
 
+COMPACT_JSON = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
+"""JSON as JavaScript writes it, which escapes each character by itself; made once, as `json.dumps` makes one per call."""
+
 log = logging.getLogger(__name__)
 
 
 class KnownSecrets:
-    """The values to replace, longest first, since one may contain another.
+    """The values to replace, longest first, since one may contain another; `json_values` has them as in COMPACT_JSON.
 
     `own_secrets` are this process's, replaced unless they are simple words. From `environ`, random values of variables
     with a secret name and random passwords in URLs are replaced. `files`, and the JSON
@@ -50,8 +53,12 @@ class KnownSecrets:
         self._files = tuple(files)
         self._folders = tuple(folders)
         self._file_stamps: dict[Path | str, tuple[int, int]] = {}
-        self.values = encoded_forms(self._fixed)
+        self._set_values(self._fixed)
         self.refresh()
+
+    def _set_values(self, secrets: Iterable[str]) -> None:
+        self.values = encoded_forms(secrets)
+        self.json_values = tuple(COMPACT_JSON.encode(value)[1:-1] for value in self.values)
 
     def refresh(self) -> None:
         """Read the credential files that have changed."""
@@ -59,9 +66,7 @@ class KnownSecrets:
         stamps = {path: stamp for path in files if (stamp := modification_stamp(path)) is not None}
         if stamps != self._file_stamps:
             self._file_stamps = stamps
-            self.values = encoded_forms(
-                {*self._fixed, *(secret for path in stamps for secret in read_credential_file(path))}
-            )
+            self._set_values({*self._fixed, *(secret for path in stamps for secret in read_credential_file(path))})
 
 
 def credential_files(environ: Mapping[str, str]) -> tuple[Path, ...]:
@@ -93,7 +98,8 @@ def encoded_forms(values: Iterable[str]) -> tuple[str, ...]:
     Each random line of a value with several, such as a private key, is one too: a diff or an excerpt has single lines.
     """
     texts = {text for value in values for text in (value, *filter(is_random, value.splitlines()))}
-    forms = {form for text in texts for form in (text, quote(text, safe=""), json.dumps(text)[1:-1])}
+    forms = {*texts, *(quote(text, safe="") for text in texts)}
+    forms |= {encode(text)[1:-1] for text in texts for encode in (json.dumps, COMPACT_JSON.encode)}
     return tuple(sorted(forms, key=lambda form: (-len(form), form)))
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import unicodedata
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -12,7 +11,7 @@ from urllib.parse import unquote
 from opencode_mcp.exceptions import InvalidArguments
 
 from .credentials import MARKER
-from .known_secrets import MIN_SECRET_CHARS, KnownSecrets
+from .known_secrets import COMPACT_JSON, MIN_SECRET_CHARS, KnownSecrets
 from .structure import Position, field_position, item_positions, redact_text
 
 INVISIBLE = re.compile(
@@ -24,6 +23,8 @@ INVISIBLE = re.compile(
     "\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e0fff"  # the last: tags, which can spell a hidden text
     "]+"
 )
+INVISIBLE_ESCAPES = ("\\u", "\\b", "\\f")
+"""What JSON has for the control characters of INVISIBLE; a backslash of the text may look the same."""
 JOINER = re.compile("\ufe0f?\u200d|[\u200c\ufe0e\ufe0f]")
 """A single joiner or variation selector, as between letters of some scripts and parts of an emoji."""
 
@@ -51,8 +52,10 @@ class Redactor:
     def __init__(self, secrets: KnownSecrets | Iterable[str] = (), show_secrets: bool = False) -> None:
         self._secrets = secrets if isinstance(secrets, KnownSecrets) else KnownSecrets(secrets)
         self._show_secrets = show_secrets
-        self.refresh = self._secrets.refresh
-        """Reads credentials that OpenCode has stored since the last call."""
+
+    def refresh(self) -> None:
+        """Read credentials that OpenCode has stored since the last call."""
+        self._secrets.refresh()
 
     def redact_text(self, text: str, position: Position = Position.CONTENT) -> str:
         """Return a text without secrets, its invisible characters as `<U+202E>`."""
@@ -67,16 +70,23 @@ class Redactor:
         redacted = redacted if is_printable_ascii(redacted) else INVISIBLE.sub(escape_invisible, redacted)
         return Redacted(redacted, replaced) if replaced else redacted
 
+    def has_quick_test(self, position: Position) -> bool:
+        """Whether `changes_nothing` can be true: what is redacted does not depend on positions."""
+        return position in {Position.CONTENT, Position.IDENTIFIER}
+
     def changes_nothing(self, value: Any, position: Position) -> bool:
         """Whether it is certain that a JSON value stays as it is; a quick test, so false says nothing.
 
-        In content only known secrets and invisible characters are replaced. JSON without a backslash has each text and
-        key as it is, in printable ASCII, so a secret in one of them is in the JSON as well.
+        In content only known secrets and invisible characters are replaced. JSON escapes each character by itself, so a
+        secret in a text or a key is, escaped, in the JSON as well.
         """
-        if position not in {Position.CONTENT, Position.IDENTIFIER}:
+        if not self.has_quick_test(position):
             return False
-        text = json.dumps(value)
-        return "\\" not in text and not any(secret in text for secret in self._secrets.values)
+        text = COMPACT_JSON.encode(value)
+        has_escaped = any(escape in text for escape in INVISIBLE_ESCAPES)
+        if has_escaped or not (is_printable_ascii(text) or INVISIBLE.search(text) is None):
+            return False
+        return not any(secret in text for secret in self._secrets.json_values)
 
     def cut_position(self, text: str, index: int) -> int:
         """Return where to cut a text that is redacted later: at `index`, or at the end of the secret around it."""

@@ -7,7 +7,6 @@ Only what is kept is redacted, so the time depends on the limit and not on the s
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from itertools import islice
@@ -15,7 +14,15 @@ from math import inf
 from typing import Any, TypeVar, cast
 
 from opencode_mcp.exceptions import InvalidArguments, TooLong
-from opencode_mcp.redaction import MARKER, NO_REDACTION, Position, Redactor, count_replaced, keep_redaction_count
+from opencode_mcp.redaction import (
+    COMPACT_JSON,
+    MARKER,
+    NO_REDACTION,
+    Position,
+    Redactor,
+    count_replaced,
+    keep_redaction_count,
+)
 
 T = TypeVar("T")
 
@@ -33,18 +40,18 @@ PUNCTUATION_CHARS = SCALAR_CHARS = 4
 LONG_CHARS = 2_000
 """A longer string is redacted once for all attempts."""
 
-COMPACT_JSON = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
-"""Made once: `json.dumps` makes one for each text."""
-
 LINE_CHARS = 1_000
 """Clients cut longer lines, or preview a saved result of one long line as nothing."""
 
 
 @dataclass(frozen=True, slots=True)
 class WholeItem:
-    """A redacted copy of an item from which nothing was left out, and what `Truncation` has counted of it."""
+    """An item from which nothing was left out, and what `Truncation` has counted of it.
 
-    copy: Any
+    `shown` is redacted, and the original itself if redaction does not change it: it must not be changed.
+    """
+
+    shown: Any
     spent: int
     items_seen: int
     chars_seen: int
@@ -56,10 +63,15 @@ class WholeItem:
 
 @dataclass(frozen=True, slots=True)
 class Shared:
-    """What attempts have redacted already, by identity and position: long strings, and items of lists."""
+    """What attempts have redacted already, by identity and position: long strings, and items of lists.
+
+    None is an item that the quick test has not found unchanged, and that no attempt has shown whole.
+    """
 
     texts: dict[tuple[int, Position], str] = field(default_factory=dict[tuple[int, Position], str])
-    items: dict[tuple[int, Position], WholeItem] = field(default_factory=dict[tuple[int, Position], WholeItem])
+    items: dict[tuple[int, Position], WholeItem | None] = field(
+        default_factory=dict[tuple[int, Position], WholeItem | None]
+    )
 
 
 @dataclass
@@ -68,7 +80,7 @@ class Truncation:
 
     `remaining` is the number of characters left; at zero the attempt fails. Attempts share `shared`. `items_seen` is
     the largest number of items that the attempt read of one list or object, and `chars_seen` the length of the longest
-    string.
+    string. With `is_tested` the value is a part of an item that was tested, so it is not tested again.
     """
 
     redactor: Redactor
@@ -79,6 +91,7 @@ class Truncation:
     omissions: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
     items_seen: int = 0
     chars_seen: int = 0
+    is_tested: bool = False
 
     def apply(self, value: Any, position: Position, pointer: str = "") -> Any:
         """Return a shortened, redacted copy, and add to `omissions` what was left out.
@@ -120,25 +133,35 @@ class Truncation:
         if not isinstance(item, (dict, list)):
             return self.apply(item, position, pointer)
         key = id(cast("object", item)), position
+        has_test = self.redactor.has_quick_test(position)
+        if has_test and not self.is_tested and key not in self.shared.items:
+            self.shared.items[key] = self.test(item, position)
         known = self.shared.items.get(key)
         if known is not None and not known.is_cut(self.max_items, self.max_chars):
             self.see(known)
             self.spend(known.spent, 0)
-            return known.copy
-        if known is None and self.redactor.changes_nothing(item, position):
-            self.shared.items[key] = WholeItem(item, *measure(item))
-            return self.apply_item(item, position, pointer)
-        part = replace(self, omissions=[], items_seen=0, chars_seen=0)
+            return known.shown
+        part = replace(self, omissions=[], items_seen=0, chars_seen=0, is_tested=self.is_tested or has_test)
         try:
-            copy = part.apply(item, position, pointer)
+            shown = part.apply(item, position, pointer)
         finally:
             self.see(part)
         if not part.omissions:
             spent = self.remaining - part.remaining
-            self.shared.items[key] = WholeItem(copy, spent, part.items_seen, part.chars_seen)
+            self.shared.items[key] = WholeItem(shown, spent, part.items_seen, part.chars_seen)
         self.remaining = part.remaining
         self.omissions += part.omissions
-        return copy
+        return shown
+
+    def test(self, item: Any, position: Position) -> WholeItem | None:
+        """Return an item as it is if it is certain that it can be shown so: redaction does not change it, and it needs
+        at most `remaining`."""
+        try:
+            spent, items_seen, chars_seen = measure(item, self.remaining)
+        except TooLong:
+            return None
+        unchanged = self.redactor.changes_nothing(item, position)
+        return WholeItem(item, spent, items_seen, chars_seen) if unchanged else None
 
     def see(self, part: Truncation | WholeItem) -> None:
         """Include the sizes of a part in those that were seen."""
@@ -187,24 +210,35 @@ class Truncation:
             raise TooLong
 
 
-def measure(value: Any) -> tuple[int, int, int]:
+def measure(value: Any, limit: int) -> tuple[int, int, int]:
     """Return what `Truncation.apply` counts of a value that redaction does not change: the characters that it spends,
-    and the largest number of items and of characters that it sees."""
-    if isinstance(value, str):
-        return len(value) + PUNCTUATION_CHARS, 0, len(value)
-    if not isinstance(value, (dict, list)):
-        return SCALAR_CHARS + PUNCTUATION_CHARS, 0, 0
-    spent, items_seen, chars_seen = 0, len(cast("list[Any]", value)), 0
-    items = cast("Iterable[Any]", value)
-    if isinstance(value, dict):
-        fields = cast("dict[str, Any]", value)
-        spent = sum(map(len, fields)) + PUNCTUATION_CHARS * items_seen
-        items = fields.values()
-    for item in items:
-        item_spent, item_items, item_chars = measure(item)
-        spent += item_spent
-        items_seen = max(items_seen, item_items)
-        chars_seen = max(chars_seen, item_chars)
+    and the largest number of items and of characters that it sees.
+
+    Raises:
+        TooLong: it may spend more than `limit`; not all of it was read.
+    """
+    spent = items_seen = chars_seen = 0
+    unread: list[Any] = [value]
+    while unread:
+        part = unread.pop()
+        if isinstance(part, str):
+            spent += len(part) + PUNCTUATION_CHARS
+            chars_seen = max(chars_seen, len(part))
+        elif isinstance(part, (dict, list)):
+            count = len(cast("list[Any]", part))
+            items_seen = max(items_seen, count)
+            if spent + PUNCTUATION_CHARS * count > limit:
+                raise TooLong
+            if isinstance(part, dict):
+                fields = cast("dict[str, Any]", part)
+                spent += sum(map(len, fields)) + PUNCTUATION_CHARS * count
+                unread += fields.values()
+            else:
+                unread += cast("list[Any]", part)
+        else:
+            spent += SCALAR_CHARS + PUNCTUATION_CHARS
+        if spent > limit:
+            raise TooLong
     return spent, items_seen, chars_seen
 
 

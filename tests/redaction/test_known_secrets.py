@@ -49,11 +49,13 @@ def test_the_password_of_a_url_is_a_secret() -> None:
 
 def test_secrets_of_the_environment_are_known() -> None:
     """They are looked for in every form unless they are simple words."""
-    redactor = Redactor(KnownSecrets(['a/b"c d?e', "opencode", "Password1", "short"]))
+    redactor = Redactor(KnownSecrets(['a/b"c d?e', 'pass"wörd', "opencode", "Password1", "short"]))
 
     assert redactor.redact_text('x a/b"c d?e y') == f"x {MARKER} y"
     assert redactor.redact_text("x a%2Fb%22c%20d%3Fe y") == f"x {MARKER} y"
     assert redactor.redact_text(json.dumps('a/b"c d?e')) == f'"{MARKER}"'
+    assert redactor.redact_text(json.dumps('pass"wörd')) == f'"{MARKER}"'
+    assert redactor.redact_text(json.dumps('pass"wörd', ensure_ascii=False)) == f'"{MARKER}"'
     assert redactor.redact_text("opencode Password1 short") == "opencode Password1 short"
 
 

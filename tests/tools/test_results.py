@@ -203,11 +203,14 @@ def test_a_note_keeps_a_note_of_the_response_that_is_no_text() -> None:
 
 
 SECRET = 'a1B2"c3D4é5e6F7'
-TEXTS = st.text(max_size=60) | st.sampled_from([SECRET, f"x{SECRET}y", "hidden \u202e", "plain text" * 30])
+FORMS = [SECRET, f"x{SECRET}y", json.dumps(SECRET), json.dumps(SECRET, ensure_ascii=False), f'{{"a": {SECRET!r}}}']
+TEXTS = st.text(max_size=60) | st.sampled_from(
+    [*FORMS, "hidden \u202e", "\0", "\b", "\x1b[0m", "\x7f", "\\n \r\n\t", "plain text" * 30]
+)
 CONTENT = st.recursive(
     st.none() | st.booleans() | st.integers() | TEXTS,
     lambda inner: (
-        st.lists(inner, max_size=20) | st.dictionaries(st.text(max_size=4) | st.just("id"), inner, max_size=10)
+        st.lists(inner, max_size=20) | st.dictionaries(TEXTS | st.text(max_size=4) | st.just("id"), inner, max_size=10)
     ),
     max_leaves=30,
 )
@@ -242,16 +245,33 @@ def test_the_quick_test_finds_every_secret(value: Any) -> None:
     assert redactor.redact(value) == value or not redactor.changes_nothing(value, Position.CONTENT)
 
 
-class RecordingRedactor(Redactor):
-    """Keeps what it has looked at."""
+@pytest.mark.parametrize("text", FORMS)
+def test_the_quick_test_finds_a_secret_in_every_form(text: str) -> None:
+    """As it is, and as in JSON; in a text, and in a key."""
+    redactor = Redactor([SECRET])
 
-    def __init__(self) -> None:
-        super().__init__([SECRET])
+    assert not redactor.changes_nothing([{"text": f"a line\n{text}"}], Position.CONTENT)
+    assert not redactor.changes_nothing([{text: "a line"}], Position.CONTENT)
+
+
+@pytest.mark.parametrize("text", ["two\nlines", 'a "quote"', "naïve 你好", "\ttab\r\n", "C:\\path"])
+def test_the_quick_test_knows_ordinary_texts(text: str) -> None:
+    """They need not be read one by one."""
+    assert Redactor([SECRET]).changes_nothing([{"text": text, text: 1}], Position.CONTENT)
+
+
+class RecordingRedactor(Redactor):
+    """Keeps what it has looked at, and the size of the JSON in which it has looked for secrets."""
+
+    def __init__(self, show_secrets: bool = False) -> None:
+        super().__init__([SECRET], show_secrets)
         self.seen: list[Any] = []
+        self.tested_chars = 0
 
     def changes_nothing(self, value: Any, position: Position) -> bool:
         """Record an entry of a list."""
         self.seen.append(value)
+        self.tested_chars += len(json.dumps(value))
         return super().changes_nothing(value, position)
 
     def redact_text(self, text: str, position: Position = Position.CONTENT) -> str:
@@ -280,3 +300,29 @@ def test_only_what_can_be_shown_of_a_long_list_is_redacted(form: MinimalForm | N
         assert SECRET not in result_text(result)
         assert all(session["title"] == title.replace(SECRET, MARKER) for session in kept["result"])
     assert looked_at[0] == looked_at[1] < 10_000
+
+
+@pytest.mark.parametrize("text", ["plain text ", "two\nlines ", f"a {SECRET} "])
+@pytest.mark.parametrize("depth", [0, 1, 5])
+@pytest.mark.parametrize("show_secrets", [False, True])
+def test_the_quick_test_reads_nothing_twice(text: str, depth: int, show_secrets: bool) -> None:
+    """However deep the lists are, and however often a value is shortened."""
+    items: list[Any] = [{"parts": [{"text": text * 20, "size": size} for size in range(10)]} for _ in range(30)]
+    for _ in range(depth):
+        items = [items]
+    redactor = RecordingRedactor(show_secrets)
+    truncate({"result": items}, 4_000, "how", redactor)
+
+    assert redactor.tested_chars <= len(json.dumps(items))
+
+
+@pytest.mark.parametrize(
+    "item",
+    [{str(number): "two\nlines" for number in range(10_000)}, ["two\nlines"] * 10_000, [["x" * 200_000]]],
+    ids=["fields", "items", "text"],
+)
+def test_the_quick_test_reads_no_item_that_is_too_large_to_be_shown(item: Any) -> None:
+    """Its time depends on the limit and not on the size of the value."""
+    redactor = RecordingRedactor()
+    assert "_omitted" in truncate({"result": [item, "x"]}, 4_000, "how", redactor)
+    assert redactor.tested_chars <= 8_000
