@@ -26,7 +26,7 @@ CREDENTIAL_VARIABLE = "OPENCODE_AUTH_CONTENT"
 """What OpenCode 1.18.33 reads instead of auth.json."""
 
 COMPACT_JSON = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
-"""JSON as JavaScript writes it, which escapes each character by itself; made once, as `json.dumps` makes one per call."""
+"""JSON as JavaScript writes it, which escapes each character by itself. `json.dumps` makes an encoder for each call."""
 
 log = logging.getLogger(__name__)
 
