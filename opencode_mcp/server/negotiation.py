@@ -16,27 +16,33 @@ from typing import TYPE_CHECKING, Any, cast
 
 import anyio
 from anyio.abc import ObjectReceiveStream, ObjectSendStream
-from mcp.server.runner import serve_dual_era_loop
+from mcp.server.runner import serve_dual_era_loop, serve_loop
+from mcp.shared.message import SessionMessage
 from mcp_types import (
     CLIENT_CAPABILITIES_META_KEY,
+    INVALID_REQUEST,
     PROTOCOL_VERSION_META_KEY,
     JSONRPCError,
     JSONRPCRequest,
     JSONRPCResponse,
 )
 
+from .jsonrpc import make_error
 from .mcp_tasks.extension import EXTENSION_ID
 
 if TYPE_CHECKING:
     from mcp.server.lowlevel import Server
     from mcp.server.models import InitializationOptions
     from mcp.shared._stream_protocols import ReadStream, WriteStream
-    from mcp.shared.message import SessionMessage
 
     Read = ReadStream[SessionMessage | Exception]
     Write = WriteStream[SessionMessage]
     Envelope = tuple[contextvars.Context | None, SessionMessage | Exception]
     Serve = Callable[[Read, Write], Coroutine[Any, Any, None]]
+
+REFUSED = (
+    "This connection is of a protocol version before 2026-07-28; a request of that version needs another connection"
+)
 
 LEAD_MESSAGES = 8
 """How many messages before the first request are kept, as in the SDK; no client sends more."""
@@ -73,7 +79,17 @@ async def serve_connection(
                 lead.append(envelope)
             if is_request(item):
                 break
-        await serve_stream(ReplayStream(lead, read), write)
+        if lead and modern_request(lead[-1][1]) is not None:
+            await serve_stream(ReplayStream(lead, read), write)
+        else:  # the SDK's loop for both eras would hand over each message from one task to another
+            await serve_loop(
+                server,
+                HandshakeStream(lead, read, write),
+                write,
+                lifespan_state=lifespan,
+                init_options=options,
+                raise_exceptions=raise_exceptions,
+            )
 
 
 async def answer_discover(serve_stream: Serve, envelope: Envelope, write: Write) -> None:
@@ -85,15 +101,21 @@ async def answer_discover(serve_stream: Serve, envelope: Envelope, write: Write)
         await responses.responded.wait()
 
 
+def modern_request(item: SessionMessage | Exception) -> JSONRPCRequest | None:
+    """Return a request that has what each request of 2026-07-28 has, whatever version it names; None for any other
+    message. `initialize` does not exist there, and always is one of the handshake."""
+    if isinstance(item, Exception) or not isinstance(item.message, JSONRPCRequest):
+        return None
+    request = item.message
+    meta = (request.params or {}).get("_meta")
+    is_modern = isinstance(meta, Mapping) and PROTOCOL_VERSION_META_KEY in meta and request.method != "initialize"
+    return request if is_modern else None
+
+
 def is_discover_request(item: SessionMessage | Exception) -> bool:
     """Whether a message is a server/discover request of protocol 2026-07-28, whatever version it names."""
-    if isinstance(item, Exception):
-        return False
-    message = item.message
-    if not isinstance(message, JSONRPCRequest) or message.method != "server/discover":
-        return False
-    meta = (message.params or {}).get("_meta")
-    return isinstance(meta, Mapping) and PROTOCOL_VERSION_META_KEY in meta
+    request = modern_request(item)
+    return request is not None and request.method == "server/discover"
 
 
 def declares_tasks(item: SessionMessage | Exception) -> bool:
@@ -130,6 +152,21 @@ class ReplayStream(ObjectReceiveStream["SessionMessage | Exception"]):
     async def aclose(self) -> None:
         """Close the rest."""
         await self._rest.aclose()
+
+
+class HandshakeStream(ReplayStream):
+    """A read stream for a connection of a version before 2026-07-28: requests of that version are refused, as by the
+    SDK's loop for both."""
+
+    def __init__(self, lead: list[Envelope], rest: Read, write: Write) -> None:
+        super().__init__(lead, rest)
+        self._write = write
+
+    async def receive(self) -> SessionMessage | Exception:
+        """Return the next message that is not refused."""
+        while (request := modern_request(item := await super().receive())) is not None:
+            await self._write.send(SessionMessage(make_error(INVALID_REQUEST, REFUSED, request.id)))
+        return item
 
 
 class ResponseStream(ObjectSendStream["SessionMessage"]):

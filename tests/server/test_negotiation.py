@@ -153,11 +153,16 @@ async def test_a_modern_client_continues_after_discovery(raw: RawConnection) -> 
 
 
 async def test_discovery_is_refused_after_a_handshake(raw: RawConnection) -> None:
-    """The request that decides stays decisive."""
-    await raw.send("initialize", INITIALIZE, 1)
-    await raw.answer()
-    await raw.send("server/discover", meta(), 2)
-    assert await raw.answer() == (2, types.INVALID_REQUEST)
+    """And so is every other request of its version; the connection goes on serving those of its own."""
+    await raw.send("initialize", {**INITIALIZE, **meta()}, 1)
+    number, result = await raw.answer()
+    assert (number, isinstance(result, dict)) == (1, True)
+    for number, method in enumerate(("server/discover", "tools/list", "no/such"), 2):
+        await raw.send(method, meta(), number)
+        assert await raw.answer() == (number, types.INVALID_REQUEST)
+    await raw.send("tools/list", {"_meta": {"progressToken": 1}}, 5)
+    number, result = await raw.answer()
+    assert (number, isinstance(result, dict)) == (5, True)
 
 
 async def test_discovery_and_handshake_in_one_write_over_stdio(environ: Mapping[str, str], tmp_path: Path) -> None:

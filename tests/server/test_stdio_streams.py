@@ -17,7 +17,7 @@ from mcp_types import JSONRPCResponse
 
 from opencode_mcp.server.stdio import streams as pipes_module
 from opencode_mcp.server.stdio.streams import PipeReader, PipeWriter
-from opencode_mcp.server.stdio.transport import send_lines
+from opencode_mcp.server.stdio.transport import message_streams, send_lines
 from tests.bridge import CLIENT
 
 pytestmark = pytest.mark.anyio
@@ -55,6 +55,49 @@ async def test_lines_are_whole_however_they_are_split(pipe_ends: tuple[int, int]
     os.close(receive)
 
     assert got == ["one", "two é", "three", "", "four"]
+
+
+async def test_requests_that_were_read_together_are_received_together(pipe_ends: tuple[int, int]) -> None:
+    """Without a pass of the event loop between them, in which the first would be handled and answered by itself."""
+    receive, send = pipe_ends
+    os.write(send, b"".join(b'{"jsonrpc":"2.0","id":%d,"method":"ping"}\n\n' % number for number in range(3)))
+    with anyio.fail_after(LIMIT_SECONDS):
+        async with message_streams(PipeReader(receive), PipeWriter(send)) as (reader, writer), reader, writer:
+            received = [await reader.receive()]
+            for _ in range(2):
+                with pytest.raises(StopIteration) as returned:  # the coroutine returned; it did not wait
+                    reader.receive().send(None)
+                received.append(returned.value.value)
+    for end in pipe_ends:
+        os.close(end)
+
+    assert [item.message.id for item in received] == [0, 1, 2]
+
+
+async def test_a_reader_that_is_ended_returns_no_more(pipe_ends: tuple[int, int]) -> None:
+    """Neither what waits to be received nor what comes later, and whoever waits for it waits no longer."""
+    receive, send = pipe_ends
+    waiting, full = PipeReader(receive), PipeReader(receive, b"one\ntwo\n")
+    assert await full.receive() == "one"
+    full.end()
+    got: list[str] = []
+
+    async def read() -> None:
+        got.extend([line async for line in waiting])
+
+    with anyio.fail_after(LIMIT_SECONDS):
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(read)
+            await anyio.wait_all_tasks_blocked()
+            waiting.end()
+        os.write(send, b"three\n")
+        for ended in (waiting, full):
+            with pytest.raises(anyio.EndOfStream):
+                await ended.receive()
+    for end in pipe_ends:
+        os.close(end)
+
+    assert got == []
 
 
 async def test_a_slow_reader_blocks_only_its_writer(pipe_ends: tuple[int, int]) -> None:

@@ -9,11 +9,13 @@ from __future__ import annotations
 import errno
 import os
 import select
-from collections.abc import AsyncIterator, Generator
+from collections import deque
+from collections.abc import Generator
 from contextlib import contextmanager
 from typing import Any
 
 import anyio
+from anyio.abc import ObjectReceiveStream
 
 from .descriptors import CHUNK_BYTES, are_pipes
 
@@ -21,29 +23,55 @@ UNREAD_SECONDS = 5.0
 """A client that has closed stdin must read stdout within this time; while stdin is open it may be slow."""
 
 
-class PipeReader:
-    """Reads lines from a pipe; `data` was read from it before."""
+class PipeReader(ObjectReceiveStream[str]):
+    """Reads lines from a pipe; `data` was read from it before. A line that is there is returned without waiting."""
 
     def __init__(self, descriptor: int, data: bytes = b"") -> None:
         self._descriptor = descriptor
-        self._data = data
+        self._lines = deque[bytes]()
+        self._fragments: list[bytes] = []
+        self._has_ended = False
+        self._wait_scope: anyio.CancelScope | None = None
+        self._split(data)
 
-    async def __aiter__(self) -> AsyncIterator[str]:
-        fragments: list[bytes] = []
-        data = self._data or await self._read()
-        while data:
-            *lines, remainder = data.split(b"\n")
-            for line in lines:
-                yield b"".join((*fragments, line)).decode(errors="replace")
-                fragments.clear()
-            fragments.append(remainder)
-            data = await self._read()
-        if last := b"".join(fragments):
-            yield last.decode(errors="replace")
+    async def receive(self) -> str:
+        """Return the next line, without its end; the last one need not have an end.
 
-    async def _read(self) -> bytes:
-        await anyio.wait_readable(self._descriptor)
-        return os.read(self._descriptor, CHUNK_BYTES)
+        Raises:
+            EndOfStream: there is none.
+        """
+        while not self._lines:
+            if self._has_ended:
+                raise anyio.EndOfStream
+            await self._read()
+        return self._lines.popleft().decode(errors="replace")
+
+    async def _read(self) -> None:
+        with anyio.CancelScope() as self._wait_scope:
+            await anyio.wait_readable(self._descriptor)
+            if data := os.read(self._descriptor, CHUNK_BYTES):
+                self._split(data)
+                return
+            self._lines.extend(filter(None, [b"".join(self._fragments)]))
+        self._has_ended = True
+
+    def _split(self, data: bytes) -> None:
+        *ends, remainder = data.split(b"\n")
+        for end in ends:
+            self._lines.append(b"".join((*self._fragments, end)))
+            self._fragments.clear()
+        self._fragments.append(remainder)
+
+    def end(self) -> None:
+        """End now: what has not been received is dropped."""
+        self._has_ended = True
+        self._lines.clear()
+        if self._wait_scope is not None:
+            self._wait_scope.cancel()
+
+    async def aclose(self) -> None:
+        """End now; the descriptor stays open."""
+        self.end()
 
 
 class PipeWriter:

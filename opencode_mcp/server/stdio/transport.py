@@ -11,12 +11,13 @@ import asyncio
 import json
 import logging
 import signal
-from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable, Generator, Iterator, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager, suppress
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import anyio
 import mcp_types as types
+from anyio.abc import ObjectReceiveStream
 from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 from mcp.server.stdio import stdio_server
 from mcp.shared.message import SessionMessage
@@ -26,10 +27,7 @@ from opencode_mcp.server.bridge_server import BridgeServer
 from opencode_mcp.server.jsonrpc import envelope_error
 
 from .first_answer import NOT_ANSWERED, FirstAnswer
-from .streams import PipeWriter, stdio_pipes
-
-if TYPE_CHECKING:
-    Received = SessionMessage | Exception
+from .streams import PipeReader, PipeWriter, stdio_pipes
 
 log = logging.getLogger(__name__)
 
@@ -118,17 +116,10 @@ async def stdio_streams(first: FirstAnswer) -> AsyncGenerator[tuple[Any, Any]]:
 
 @asynccontextmanager
 async def message_streams(
-    lines: AsyncIterable[str], writer: PipeWriter, written: Mapping[str, Any] | None = None
+    lines: PipeReader, writer: PipeWriter, written: Mapping[str, Any] | None = None
 ) -> AsyncGenerator[tuple[Any, Any]]:
     """Provide message streams over a line reader and a writer; the response `written` is not written again."""
-    inbound, read = anyio.create_memory_object_stream["Received"](0)
     write, outbound = anyio.create_memory_object_stream[SessionMessage](0)
-    receive_scope = anyio.CancelScope()
-
-    async def receive() -> None:
-        with receive_scope:
-            async with inbound, write.clone() as responses:
-                await receive_lines(lines, inbound, responses)
 
     async def send() -> None:
         async with outbound:
@@ -136,38 +127,57 @@ async def message_streams(
                 await send_lines(outbound, writer, written)
             except (BrokenPipeError, ConnectionResetError) as error:
                 log.warning("the client has stopped reading stdout: %s", error)
-                receive_scope.cancel()  # shut down as at the end of stdin
+                lines.end()  # shut down as at the end of stdin
                 async for _ in outbound:
                     pass
 
     async with anyio.create_task_group() as tasks:
-        tasks.start_soon(receive)
         tasks.start_soon(send)
-        yield read, write
-        receive_scope.cancel()
+        yield MessageReader(lines, write.clone()), write
+        lines.end()
 
 
-async def receive_lines(
-    lines: AsyncIterable[str],
-    inbound: MemoryObjectSendStream[Received],
-    responses: MemoryObjectSendStream[SessionMessage],
-) -> None:
-    """Forward valid messages, and answer invalid ones with a JSON-RPC error."""
-    async for line in lines:
-        if not line.strip():
-            continue
-        try:
-            message = types.jsonrpc_message_adapter.validate_json(line, by_name=False)
-        except ValidationError:
-            message = None
-        error = envelope_error(line) if message is None or isinstance(message, types.JSONRPCNotification) else None
-        try:
+class MessageReader(ObjectReceiveStream[SessionMessage]):
+    """Reads valid messages from lines, and answers invalid ones with a JSON-RPC error.
+
+    The task that dispatches messages reads them here. Another task, with a stream between the two, would hand them over
+    one by one: requests that were read together would neither be dispatched nor be answered together.
+    """
+
+    def __init__(self, lines: PipeReader, responses: MemoryObjectSendStream[SessionMessage]) -> None:
+        self._lines = lines
+        self._responses = responses
+
+    async def receive(self) -> SessionMessage:
+        """Return the next message.
+
+        Raises:
+            EndOfStream: there is none.
+        """
+        while True:
+            line = await self._lines.receive()
+            if not line.strip():
+                continue
+            try:
+                message = types.jsonrpc_message_adapter.validate_json(line, by_name=False)
+            except ValidationError:
+                message = None
+            error = envelope_error(line) if message is None or isinstance(message, types.JSONRPCNotification) else None
             if error is not None:
-                await responses.send(SessionMessage(error))
+                await self._answer(error)
             elif message is not None:
-                await inbound.send(SessionMessage(message))
+                return SessionMessage(message)
+
+    async def _answer(self, error: types.JSONRPCError) -> None:
+        try:
+            await self._responses.send(SessionMessage(error))
         except (anyio.BrokenResourceError, anyio.ClosedResourceError):
-            return  # the server has ended
+            self._lines.end()  # the server has ended
+
+    async def aclose(self) -> None:
+        """Read and answer no more."""
+        self._lines.end()
+        await self._responses.aclose()
 
 
 async def send_lines(
