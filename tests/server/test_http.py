@@ -422,6 +422,28 @@ async def test_a_token_is_accepted_with_or_without_an_access_token_type(issuer: 
         assert await list_tools_status(http, **bearer(issue_token(typ=typ))) == 200
 
 
+@pytest.mark.parametrize("claims", [{"sub": "another user"}, {"client_id": "another client"}], ids=["sub", "client_id"])
+@pytest.mark.usefixtures("issuer")
+async def test_a_session_serves_only_the_credential_that_opened_it(claims: Mapping[str, str]) -> None:
+    """To another user, or another client of the user, it does not exist, and stays open."""
+    accepts = {"accept": "application/json, text/event-stream", "mcp-protocol-version": VERSIONS[0]}
+    ping = {"jsonrpc": "2.0", "id": 2, "method": "ping"}
+    async with serve_app(oauth_issuer=ISSUER, oauth_audience=AUDIENCE) as http:
+        owned = {"sub": "a user", "client_id": "a client"}
+        opened = await send_first_request(http, "/mcp", VERSIONS[0], **bearer(issue_token(**owned)))
+        headers = {**accepts, "mcp-session-id": opened.headers["mcp-session-id"]}
+        other = {**headers, **bearer(issue_token(**{**owned, **claims}))}
+
+        assert (await http.post("/mcp", json=ping, headers=other)).status_code == 404
+        with anyio.fail_after(60):  # the stream of a session does not end
+            assert (await http.get("/mcp", headers=other)).status_code == 404
+        assert (await http.delete("/mcp", headers=other)).status_code == 404
+        renewed = bearer(issue_token(**owned, jti="the next token"))
+        pinged = await http.post("/mcp", json=ping, headers={**headers, **renewed})
+
+    assert (pinged.status_code, pinged.json()["result"]) == (200, {})
+
+
 async def test_a_hanging_issuer_does_not_delay_valid_tokens(
     issuer: FakeIssuer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
