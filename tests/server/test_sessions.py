@@ -15,7 +15,7 @@ import pytest
 
 from opencode_mcp.catalog import Catalog
 from opencode_mcp.server import create_server
-from opencode_mcp.server.http import sessions as module
+from opencode_mcp.server.http import session_responses
 from opencode_mcp.server.http.app import create_http_app
 from opencode_mcp.server.lifespan import RequestContext
 from opencode_mcp.settings import Settings
@@ -149,7 +149,7 @@ async def test_a_question_is_sent_before_the_result() -> None:
 
 async def test_a_silent_request_becomes_a_stream_with_comments(monkeypatch: pytest.MonkeyPatch) -> None:
     """Which end a proxy's time without a byte."""
-    monkeypatch.setattr(module, "PING_SECONDS", 0.01)
+    monkeypatch.setattr(session_responses, "PING_SECONDS", 0.01)
     async with open_client() as client, anyio.create_task_group() as tasks:
 
         async def proceed() -> None:

@@ -1,11 +1,13 @@
 """Sessions of clients with a protocol up to 2025-11-25, whose requests are answered as JSON where that is enough.
 
 The SDK (mcp 2.3) answers every request of a session with an event stream, which costs as much as the rest of a short
-call, or every request of a server as JSON, without progress and without questions to the user. Here the answer becomes
-an event stream once something has to be sent before the result, or after `PING_SECONDS`, as in the SDK from 2026-07-28
-on. A client that disconnects does not cancel its call in these versions: it sends `notifications/cancelled`.
+call, or every request of a server as JSON, without progress and without questions to the user. Here it is JSON or an
+event stream, by what has to be sent (`session_responses.py`).
 
-    POST of a request -> Session._answer -> the SDK's serve_loop -> ResponseRouter -> the answer to that POST
+A client that disconnects does not cancel its call in these versions: it sends `notifications/cancelled`. As in the SDK,
+what the call sends from then on is dropped, and the end of the idle session cancels a call that has not ended.
+
+    POST of a request -> Session._serve -> the SDK's serve_loop -> ResponseRouter -> the response to that POST
     anything else     -> the SDK's transport, and what it receives -> the same serve_loop
 """
 
@@ -13,7 +15,6 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Mapping
 from contextlib import suppress
 from contextvars import Context, copy_context
 from functools import partial
@@ -26,17 +27,22 @@ from anyio.abc import ObjectReceiveStream, ObjectSendStream, TaskStatus
 from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 from mcp.server.auth.middleware.bearer_auth import AuthenticatedUser, AuthorizationContext, authorization_context
 from mcp.server.runner import serve_loop
-from mcp.server.streamable_http import REQUEST_CANCELLED, StreamableHTTPServerTransport, check_accept_headers
+from mcp.server.streamable_http import (
+    CONTENT_TYPE_JSON,
+    REQUEST_CANCELLED,
+    StreamableHTTPServerTransport,
+    check_accept_headers,
+)
 from mcp.server.transport_security import TransportSecuritySettings
 from mcp.shared.message import ServerMessageMetadata, SessionMessage
 from mcp_types.version import HANDSHAKE_PROTOCOL_VERSIONS
 from pydantic import ValidationError
 from starlette.requests import Request
-from starlette.responses import Response
 
 from opencode_mcp.server.bridge_server import BridgeServer
 
-from .request_validation import replay_first
+from .request_validation import SESSION_ID_HEADER, replay_first
+from .session_responses import BUFFERED_MESSAGES, SESSION_ENDED, ResultOrError, error_response, send_response
 
 if TYPE_CHECKING:
     from mcp.shared._stream_protocols import ReadStream, WriteStream
@@ -44,25 +50,12 @@ if TYPE_CHECKING:
 
     Received = SessionMessage | Exception
     Envelope = tuple[Context | None, Received]
-
-PING_SECONDS = 15.0
-"""A request without an answer for this time is answered with an event stream, and each time again with a comment:
-proxies close a silent connection."""
-BUFFERED_MESSAGES = 16
-"""How many messages of one call wait for a client that reads slowly; then the call waits."""
+    RequestStreams = dict[types.RequestId, MemoryObjectSendStream[types.JSONRPCMessage]]
 
 SDK_CHECKS_DISABLED = TransportSecuritySettings(enable_dns_rebinding_protection=False)
 """`HostPolicy` checks Host and Origin: the SDK accepts any text as a port."""
 
-STREAM_HEADERS: Mapping[str, str] = {
-    "content-type": "text/event-stream",
-    "cache-control": "no-cache, no-transform",
-    "connection": "keep-alive",
-    "x-accel-buffering": "no",
-}
-VERSION_HEADER, SESSION_ID_HEADER = b"mcp-protocol-version", b"mcp-session-id"
-
-Answer = types.JSONRPCResponse | types.JSONRPCError
+VERSION_HEADER = b"mcp-protocol-version"
 
 log = logging.getLogger(__name__)
 
@@ -142,12 +135,12 @@ class Session:
     def __init__(self, session_id: str, owner: AuthorizationContext | None, idle_seconds: float) -> None:
         self.owner = owner
         self.transport = StreamableHTTPServerTransport(session_id, security_settings=SDK_CHECKS_DISABLED)
-        self._headers = {"mcp-session-id": session_id}
+        self._headers = {SESSION_ID_HEADER.decode(): session_id}
         self._idle_seconds = idle_seconds
         self._idle_scope = anyio.CancelScope()
         self._open_requests = 0
         self._to_server, self._from_client = anyio.create_memory_object_stream["Envelope"](0)
-        self._exchanges: dict[str, MemoryObjectSendStream[types.JSONRPCMessage]] = {}
+        self._request_streams: RequestStreams = {}
 
     async def run(self, server: BridgeServer, session_id: str, task_status: TaskStatus[None]) -> None:
         """Serve until the client ends the session, or sends no request for the idle time."""
@@ -156,11 +149,11 @@ class Session:
             task_status.started()
             try:
                 with self._idle_scope:
-                    requests, responses = EnvelopeStream(self._from_client), ResponseRouter(self._exchanges, write)
-                    await serve_loop(server, requests, responses, lifespan_state=server.opened, session_id=session_id)
+                    requests, messages = EnvelopeStream(self._from_client), ResponseRouter(self._request_streams, write)
+                    await serve_loop(server, requests, messages, lifespan_state=server.opened, session_id=session_id)
             finally:
-                for exchange in self._exchanges.values():
-                    exchange.close()
+                for stream in self._request_streams.values():
+                    stream.close()
                 tasks.cancel_scope.cancel()
 
     async def _relay(self, read: ReadStream[Received]) -> None:
@@ -191,54 +184,39 @@ class Session:
         received = await receive()
         http_request = Request(scope, receive)
         request = parse_request(http_request, received.get("body", b""))
-        if request is None or self.transport.is_terminated or str(request.id) in self._exchanges:
+        if request is None or self.transport.is_terminated:
             await self.transport.handle_request(scope, replay_first(received, receive), send)
-            return
+        elif request.id in self._request_streams:
+            message = "The id is in use: the request that has it is not answered yet"
+            await error_response(message, 400)(scope, receive, send)
+        else:
+            await self._serve(request, http_request, send)
+
+    async def _serve(self, request: types.JSONRPCRequest, http_request: Request, send: Send) -> None:
+        """Give a request to the server, and send the messages about it until it is answered."""
+        scope, receive = http_request.scope, http_request.receive
         outbound, inbound = anyio.create_memory_object_stream[types.JSONRPCMessage](BUFFERED_MESSAGES)
-        self._exchanges[str(request.id)] = outbound
+        self._request_streams[request.id] = outbound
         metadata = ServerMessageMetadata(
             request_context=http_request, on_request_unanswered=partial(self._end_cancelled, request.id)
         )
         try:
             await self._to_server.send((copy_context(), SessionMessage(request, metadata)))
-            await self._answer(inbound, scope, receive, send)
-        except (anyio.BrokenResourceError, anyio.ClosedResourceError, anyio.EndOfStream):
-            message = "Session terminated before the request completed"
-            await error_response(message, 500, types.INTERNAL_ERROR)(scope, receive, send)
+        except (anyio.BrokenResourceError, anyio.ClosedResourceError):
+            await error_response(SESSION_ENDED, 500, types.INTERNAL_ERROR)(scope, receive, send)
+        else:
+            await send_response(request.id, inbound, self._headers, scope, receive, send)
         finally:
-            self._exchanges.pop(str(request.id), None)
+            self._request_streams.pop(request.id, None)
             outbound.close()
             inbound.close()
 
-    async def _answer(
-        self, messages: MemoryObjectReceiveStream[types.JSONRPCMessage], scope: Scope, receive: Receive, send: Send
-    ) -> None:
-        """Send the answer as JSON if it is the first message, else as the last event of a stream.
-
-        A cancelled request gets a stream in any case: a client of the SDK (mcp 2.3) that ends before it has read such a
-        JSON answer fails.
-        """
-        message = await next_message(messages)
-        if isinstance(message, Answer) and not is_cancelled(message):
-            response = Response(dump(message), media_type="application/json", headers=self._headers)
-            await response(scope, receive, send)
-            return
-        headers = [(name.encode(), value.encode()) for name, value in {**STREAM_HEADERS, **self._headers}.items()]
-        await send({"type": "http.response.start", "status": 200, "headers": headers})
-        while True:
-            event = b": ping\r\n\r\n" if message is None else b"event: message\r\ndata: %b\r\n\r\n" % dump(message)
-            is_last = isinstance(message, Answer)
-            await send({"type": "http.response.body", "body": event, "more_body": not is_last})
-            if is_last:
-                return
-            message = await next_message(messages)
-
     async def _end_cancelled(self, request_id: types.RequestId) -> None:
         """Answer a cancelled request: only an answer ends its stream in these versions."""
-        exchange = self._exchanges.get(str(request_id))
-        if exchange is not None:
+        stream = self._request_streams.get(request_id)
+        if stream is not None:
             error = types.ErrorData(code=REQUEST_CANCELLED, message="Request cancelled")
-            await exchange.send(types.JSONRPCError(jsonrpc="2.0", id=request_id, error=error))
+            await stream.send(types.JSONRPCError(jsonrpc="2.0", id=request_id, error=error))
 
 
 class EnvelopeStream(ObjectReceiveStream["Received"]):
@@ -259,45 +237,39 @@ class EnvelopeStream(ObjectReceiveStream["Received"]):
 
 
 class ResponseRouter(ObjectSendStream[SessionMessage]):
-    """A write stream that gives the messages about a request to its exchange, and the others to the SDK's transport."""
+    """A write stream that gives the messages about a request to its stream, and the others to the SDK's transport."""
 
-    def __init__(
-        self, exchanges: Mapping[str, MemoryObjectSendStream[types.JSONRPCMessage]], others: WriteStream[SessionMessage]
-    ) -> None:
-        self._exchanges, self._others = exchanges, others
+    def __init__(self, request_streams: RequestStreams, others: WriteStream[SessionMessage]) -> None:
+        self._request_streams, self._others = request_streams, others
 
     async def send(self, item: SessionMessage) -> None:
-        """Send a message; one for a client that has disconnected is dropped by the SDK's transport."""
-        exchange = self._exchanges.get(request_of(item))
-        if exchange is None:
-            await self._others.send(item)
-        else:
-            await exchange.send(item.message)
+        """Send a message; one about the request of a client that has disconnected is dropped."""
+        request_id = request_of(item)
+        stream = None if request_id is None else self._request_streams.get(request_id)
+        if stream is None:
+            await self._others.send(item)  # which drops a message about a request
+            return
+        with suppress(anyio.BrokenResourceError, anyio.ClosedResourceError):  # the client has disconnected
+            await stream.send(item.message)
 
     async def aclose(self) -> None:
         """Close the stream."""
         await self._others.aclose()
 
 
-def is_cancelled(message: Answer) -> bool:
-    """Whether an answer only ends a cancelled request."""
-    return isinstance(message, types.JSONRPCError) and message.error.code == REQUEST_CANCELLED
-
-
-def request_of(item: SessionMessage) -> str:
-    """Return the id of the request that a message is about, "" if it is about none."""
-    if isinstance(item.message, Answer):
-        return "" if item.message.id is None else str(item.message.id)
-    metadata = item.metadata
-    related = metadata.related_request_id if isinstance(metadata, ServerMessageMetadata) else None
-    return "" if related is None else str(related)
+def request_of(item: SessionMessage) -> types.RequestId | None:
+    """Return the id of the request that a message is about, None if it is about none."""
+    if isinstance(item.message, ResultOrError):
+        return item.message.id
+    return item.metadata.related_request_id if isinstance(item.metadata, ServerMessageMetadata) else None
 
 
 def parse_request(http_request: Request, body: bytes) -> types.JSONRPCRequest | None:
     """Return the request of a session in a POST that takes either form of answer; None for anything else."""
     if SESSION_ID_HEADER.decode() not in http_request.headers:
         return None
-    if http_request.headers.get("content-type", "").partition(";")[0].strip() != "application/json":
+    content_types = http_request.headers.get("content-type", "").partition(";")[0].split(",")
+    if CONTENT_TYPE_JSON not in map(str.strip, content_types):
         return None
     if not all(check_accept_headers(http_request)):
         return None
@@ -308,27 +280,7 @@ def parse_request(http_request: Request, body: bytes) -> types.JSONRPCRequest | 
     return message if isinstance(message, types.JSONRPCRequest) and message.method != "initialize" else None
 
 
-async def next_message(
-    messages: MemoryObjectReceiveStream[types.JSONRPCMessage],
-) -> types.JSONRPCMessage | None:
-    """Return the next message, or None if there is none for PING_SECONDS."""
-    with anyio.move_on_after(PING_SECONDS):
-        return await messages.receive()
-    return None
-
-
-def dump(message: types.JSONRPCMessage) -> bytes:
-    """Return a message as it is sent."""
-    return message.model_dump_json(by_alias=True, exclude_unset=True).encode()
-
-
 def owner_of(scope: Scope) -> AuthorizationContext | None:
     """Return the credential of a request; None without authentication."""
     user = scope.get("user")
     return authorization_context(user) if isinstance(user, AuthenticatedUser) else None
-
-
-def error_response(message: str, status: int, code: int = types.INVALID_REQUEST) -> Response:
-    """Return an error about no particular request."""
-    error = types.JSONRPCError(jsonrpc="2.0", id=None, error=types.ErrorData(code=code, message=message))
-    return Response(dump(error), status, media_type="application/json")
