@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
+import httpx2
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from opencode_mcp.exceptions import SettingsError
 from opencode_mcp.settings import SETTINGS, NamedServer, Setting, Settings
+from opencode_mcp.settings.parsing import ORDINARY_URL, is_http_url
+
+UNUSUAL_URL = re.compile(
+    r"\s?https?://[\w.@ä-]*(?:[0-9]{1,3}(?:\.[0-9]{1,3}){1,3}|\[[0-9a-f:.v]*\])?(?::[0-9]*)?[/\s]?"
+)
 
 VARIABLES = {setting.name: setting.variable for setting in SETTINGS}
 """The environment variable of each setting."""
@@ -217,6 +227,13 @@ def test_the_token_is_a_setting_of_http_and_install() -> None:
         ({"url": "ftp://localhost"}, "--url 'ftp://localhost' is not an http:// or https:// URL"),
         ({"url": "http://"}, "--url 'http://' is not an http:// or https:// URL"),
         ({"url": "http://localhost:port"}, "--url 'http://localhost:port' is not an http:// or https:// URL"),
+        ({"url": "http://300.1.1.1"}, "--url 'http://300.1.1.1' is not an http:// or https:// URL"),
+        ({"url": "http://[v1.x]"}, "--url 'http://[v1.x]' is not an http:// or https:// URL"),
+        ({"url": "http://ä..b"}, "--url 'http://ä..b' is not an http:// or https:// URL"),
+        ({"url": "http://-ä-"}, "--url 'http://-ä-' is not an http:// or https:// URL"),
+        ({"url": " http://localhost"}, "--url ' http://localhost' is not an http:// or https:// URL"),
+        ({"url": "http://localhost\n"}, "--url 'http://localhost\\n' is not an http:// or https:// URL"),
+        ({"server": ["a=http://300.1.1.1"]}, "--server 'a=http://300.1.1.1' is not NAME=URL"),
         ({"server": ["http://localhost"]}, "--server 'http://localhost' is not NAME=URL"),
         ({"server": ["Main=http://localhost"]}, "--server 'Main=http://localhost' is not NAME=URL"),
         ({"server": ["main=localhost:4096"]}, "--server 'main=localhost:4096' is not NAME=URL"),
@@ -239,6 +256,38 @@ def test_an_invalid_value_is_an_error_that_names_the_flag(flags: dict[str, Any],
     with pytest.raises(SettingsError) as caught:
         Settings.load(flags, {})
     assert words in str(caught.value)
+
+
+@given(url=st.from_regex(ORDINARY_URL, fullmatch=True) | st.from_regex(UNUSUAL_URL, fullmatch=True))
+def test_a_valid_url_is_one_for_the_client(url: str) -> None:
+    """Of a URL that is taken without it the host is the same, and of another one it is valid."""
+    if is_http_url(url):
+        parsed = httpx2.URL(url)
+        assert (parsed.scheme, bool(parsed.host)) == (url.partition(":")[0].lower(), True)
+        assert not ORDINARY_URL.fullmatch(url) or parsed.host == urlsplit(url).hostname
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://localhost:4096",
+        "http://127.0.0.1:4096/",
+        "https://opencode:secret@DEV-7.example.test:8443/opencode",
+        "http://192.168.100.255",
+        "http://host.docker.internal:4096/a?b=c",
+    ],
+)
+def test_an_ordinary_url_needs_no_import(url: str) -> None:
+    """That of the HTTP client would delay the answer to `initialize`."""
+    assert ORDINARY_URL.fullmatch(url)
+    assert is_http_url(url)
+
+
+@pytest.mark.parametrize("url", ["http://[::1]:4096", "http://bücher.example", "http://a_b:80", "HTTP://localhost"])
+def test_an_unusual_url_is_valid_too(url: str) -> None:
+    """An IPv6 address, or a name in another script."""
+    assert not ORDINARY_URL.fullmatch(url)
+    assert Settings.load({"url": url}, {}).url == url
 
 
 def test_the_project_of_a_managed_opencode_is_the_working_directory(

@@ -23,6 +23,14 @@ OFF = ("", "0", "false", "no", "off")
 SERVER_NAME = re.compile(r"[a-z0-9-]{1,32}")
 USER_INFORMATION = re.compile(r"://[^/?#\s]*@")
 REDIS_SCHEMES = ("redis", "rediss", "unix")
+HTTP_SCHEMES = ("http", "https")
+OCTET = "(?:25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])"
+ORDINARY_URL = re.compile(
+    r"https?://(?:[\w.~%!$&'()*+,;=:-]+@)?"
+    rf"(?:[A-Za-z0-9.-]*[A-Za-z][A-Za-z0-9.-]*|{OCTET}(?:\.{OCTET}){{3}})(?::[0-9]+)?(?:/[!-~]*)?",
+    re.ASCII,
+)
+"""A URL whose host is an ASCII name or an IPv4 address. Whether another one is valid, the HTTP client decides."""
 
 
 class NamedServer(NamedTuple):
@@ -183,9 +191,21 @@ def split_url(url: str) -> SplitResult:
 
 
 def is_http_url(url: str) -> bool:
-    """Whether this is an http:// or https:// URL with a host and, if any, a valid port."""
+    """Whether this is an http:// or https:// URL with a valid host and, if any, a valid port."""
     try:
         parts = urlsplit(url)
-        return parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
+        if parts.scheme not in HTTP_SCHEMES or not parts.hostname or parts.port == 0:
+            return False
     except ValueError:
+        return False
+    return ORDINARY_URL.fullmatch(url) is not None or is_valid_for_client(url)
+
+
+def is_valid_for_client(url: str) -> bool:
+    """Whether the HTTP client takes a URL. It is imported for unusual ones only, as that delays the first answer."""
+    import httpx2
+
+    try:
+        return httpx2.URL(url).scheme in HTTP_SCHEMES
+    except httpx2.InvalidURL:
         return False
