@@ -40,6 +40,11 @@ def request_line(params: Any = PARAMS, **fields: Any) -> bytes:
     return json.dumps({name: value for name, value in request.items() if value is not None}).encode()
 
 
+def nested(depth: int) -> Any:
+    """Return objects within objects, which are refused by the SDK's parser from 200 on."""
+    return {"a": nested(depth - 1)} if depth else {}
+
+
 @pytest.mark.anyio
 @pytest.mark.parametrize("request_id", [0, "one"])
 @pytest.mark.parametrize("version", HANDSHAKE_PROTOCOL_VERSIONS)
@@ -99,6 +104,8 @@ def test_every_version_with_a_handshake_is_answered() -> None:
         request_line({**PARAMS, "capabilities": {"experimental": {"a": 1}}}),
         request_line({**PARAMS, "capabilities": {"tasks": {"list": 1}}}),
         request_line({**PARAMS, "capabilities": {"experimental": {"a": {"b": float("inf")}}}}),
+        request_line({**PARAMS, "capabilities": {"experimental": {"a": nested(250)}}}),
+        request_line({**PARAMS, "capabilities": {"extensions": {"a": {"b": [nested(250)]}}}}),
         request_line({**PARAMS, "clientInfo": {"name": "a"}}),
         request_line({**PARAMS, "clientInfo": {"name": "a", "version": None}}),
         request_line({**PARAMS, "clientInfo": {"name": "a", "version": "1", "icons": [1]}}),

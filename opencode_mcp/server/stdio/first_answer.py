@@ -26,6 +26,9 @@ WAIT_SECONDS = 0.05
 """A client writes `initialize` as it starts the process, so it is there by now; a slower one does not delay the start
 for longer."""
 
+MAX_BRACKETS = 100
+"""A request with more opening brackets waits for the SDK, whose parser (pydantic 2) refuses more than 200 levels."""
+
 VERSIONS = frozenset({"2024-11-05", "2025-03-26", "2025-06-18", "2025-11-25"})
 """The protocol versions with `initialize`."""
 
@@ -89,6 +92,8 @@ def initialize_response(line: bytes) -> dict[str, Any] | None:
 
 def parse_object(line: bytes) -> dict[str, Any] | None:
     """Return the object that a line has as JSON; None for anything else, and for what only Python reads as JSON."""
+    if line.count(b"{") + line.count(b"[") > MAX_BRACKETS:
+        return None
     try:
         value: Any = json.loads(line.decode(), parse_constant=refuse_constant)
         json.dumps(value, ensure_ascii=False).encode()  # fails for half a surrogate pair
