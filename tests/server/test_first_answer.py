@@ -236,24 +236,3 @@ def test_what_a_server_does_not_run_is_not_imported(environ: Mapping[str, str], 
     assert "mcp.server.lowlevel.server" in imported
     unused = ("mcp.client", "mcp.server.mcpserver", "cryptography", "rich")
     assert [name for name in imported if name.startswith(unused)] == []
-
-
-@pytest.mark.usefixtures("spawns")
-def test_a_deferred_package_is_complete_when_it_is_used() -> None:
-    """Its names are those that it always has, whichever is asked for first, and it is the parent of its submodules."""
-    program = """\
-from opencode_mcp.importing import defer_package
-defer_package("mcp")
-defer_package("mcp.server")
-import sys
-import mcp.server.lowlevel
-assert "mcp.client" not in sys.modules
-assert mcp.server is sys.modules["mcp.server"]
-from mcp import Client, ClientSession
-from mcp.server import MCPServer, Server
-assert Server is mcp.server.lowlevel.Server
-assert mcp.client.Client is Client
-defer_package("mcp")
-assert mcp is sys.modules["mcp"]
-"""
-    subprocess.run((sys.executable, "-c", program), timeout=LIMIT_SECONDS, check=True)

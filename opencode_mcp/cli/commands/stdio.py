@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import argparse
 
-from opencode_mcp.importing import defer_package, importing
+from opencode_mcp.cli.deferred_package import defer_package
+from opencode_mcp.importing import importing
 from opencode_mcp.server.stdio.first_answer import answer_first
 from opencode_mcp.settings import Settings
 
