@@ -176,15 +176,14 @@ class Replica:
             target = uri_of(session), session_id(session), CHANGES, opencode
             for subscriber in subscribers_of(uri_of(session)):
                 watcher = await self.stack.enter_async_context(self.pool.watch(*target))
-                self.bus.subscribe(self.listener(subscriber))
+                self.bus.subscribe(self.listener(subscriber), [ResourceUpdated(subscriber[0])])
                 watcher.subscriber_listening.set()
 
     def listener(self, subscriber: Subscriber) -> Callable[[ServerEvent], None]:
         """Return a listener as `forward_updates` registers it."""
-        update = ResourceUpdated(subscriber[0])
 
-        def on_event(event: ServerEvent) -> None:
-            if event == update and (now := perf_counter()) >= self.due.get(subscriber, inf):
+        def on_event(_: ServerEvent) -> None:
+            if (now := perf_counter()) >= self.due.get(subscriber, inf):
                 self.latencies.append(now - self.due.pop(subscriber))
 
         return on_event

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 from anyio.abc import TaskGroup
 from mcp.server.connection import Connection
 from mcp.server.context import ServerRequestContext
-from mcp.server.subscriptions import ListenHandler
 
 from opencode_mcp.opencode import ServerPool
 from opencode_mcp.opencode.process.cache import shared_folder
@@ -26,6 +25,7 @@ from .shutdown import Shutdown
 
 if TYPE_CHECKING:
     from opencode_mcp.server.mcp_tasks.polled_task import PolledTask
+    from opencode_mcp.server.subscriptions.listen_streams import ListenStreams
     from opencode_mcp.server.subscriptions.watcher import WatcherPool
     from opencode_mcp.tasks.task_event import SendEvent
 
@@ -70,11 +70,13 @@ class Lifespan:
         return {}
 
     @cached_property
-    def listen_handler(self) -> ListenHandler:
-        """The handler of subscriptions/listen; shutdown closes its streams with a result."""
-        handler = ListenHandler(self.bus)
-        self.shutdown.callbacks.append(handler.close)
-        return handler
+    def listen_streams(self) -> ListenStreams:
+        """The streams of subscriptions/listen; shutdown closes them with a result. Imported by the first one."""
+        from opencode_mcp.server.subscriptions.listen_streams import ListenStreams
+
+        streams = ListenStreams(self.bus)
+        self.shutdown.callbacks.append(streams.close)
+        return streams
 
 
 def known_secrets(settings: Settings, passwords: Iterable[str] = ()) -> KnownSecrets:

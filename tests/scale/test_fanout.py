@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import AsyncExitStack
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import anyio
@@ -15,7 +15,13 @@ from mcp.server.subscriptions import PromptsListChanged, ResourceUpdated, Server
 from redis.asyncio import Redis as AnyRedis
 
 from opencode_mcp.opencode import Endpoint, events
-from opencode_mcp.server.subscriptions.redis_bus import LEASE_RENEW_SECONDS, LEASE_SECONDS, open_redis_bus
+from opencode_mcp.server.subscriptions import redis_bus
+from opencode_mcp.server.subscriptions.redis_bus import (
+    LEASE_RENEW_SECONDS,
+    LEASE_SECONDS,
+    RedisBus,
+    open_redis_bus,
+)
 from opencode_mcp.settings import Settings
 from tests.bridge import environ_for
 from tests.conftest import Connect, RecordFigure
@@ -91,6 +97,60 @@ async def test_concurrent_changes_are_each_published_once(redis: RedisServer) ->
         await anyio.sleep(LEASE_RENEW_SECONDS)
 
     assert len(heard) == len(set(heard)) == 200
+
+
+@dataclass(eq=False)
+class LeasedWatcher:
+    """A watcher that counts how often it was started."""
+
+    uri: str
+    listening: bool = False
+    starts: int = 0
+
+    def start(self) -> None:
+        """Start to watch."""
+        self.listening, self.starts = True, self.starts + 1
+
+    def stop(self) -> None:
+        """Stop watching."""
+        self.listening = False
+
+    def mark_stale(self) -> None:
+        """Ignore what may have changed."""
+
+
+async def test_each_of_many_leases_that_are_taken_at_once_has_one_holder(
+    redis: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """More than the client of Redis has connections; and each is released at once. No time limit counts here."""
+    monkeypatch.setattr(redis_bus, "REDIS_TIMEOUT_SECONDS", 60.0)
+    monkeypatch.setattr(redis_bus, "LEASE_SECONDS", 600.0)
+    uris = [f"opencode://session/ses_{number}" for number in range(300)]
+    starts: list[int] = []
+    held, ended = anyio.Semaphore(0), anyio.Event()
+
+    async def hold(bus: RedisBus, watcher: LeasedWatcher) -> None:
+        async with bus.lease(watcher):
+            held.release()
+            await ended.wait()
+
+    async with (
+        open_redis_bus(redis.url, "one") as mine,
+        open_redis_bus(redis.url, "one") as other,
+        Redis.from_url(redis.url) as client,
+    ):
+        await eventually(lambda: mine.connected and other.connected)
+        watchers = [(bus, LeasedWatcher(uri)) for uri in uris for bus in (mine, other)]
+        async with anyio.create_task_group() as tasks:
+            for bus, watcher in watchers:
+                tasks.start_soon(hold, bus, watcher)
+            for _ in watchers:
+                await held.acquire()
+            starts += [watcher.starts for _, watcher in watchers]
+            ended.set()
+        assert await client.keys() == []
+
+    assert [sum(pair) for pair in zip(starts[::2], starts[1::2], strict=True)] == [1] * len(uris)
 
 
 async def test_one_replica_watches_for_all(connect: Connect, shared: Settings, proxy: RecordingProxy, era: str) -> None:

@@ -85,11 +85,15 @@ async def listen(
     """subscriptions/listen (protocol from 2026-07-28): notify the client for the duration of its request."""
     lifespan, requested = context.lifespan_context, params.notifications
     uris = dict.fromkeys(requested.resource_subscriptions or ())
-    targets = [await resolve_target(lifespan, uri) for uri in uris]
+    events: list[ServerEvent] = [ResourceUpdated(uri) for uri in uris]
+    if requested.prompts_list_changed:
+        events.append(PromptsListChanged())
     honored = types.SubscriptionFilter(
         prompts_list_changed=requested.prompts_list_changed, resource_subscriptions=list(uris)
     )
     async with AsyncExitStack() as stack, background_task_group() as tasks:
+        handler = stack.enter_context(lifespan.listen_streams.reserve(events))
+        targets = [await resolve_target(lifespan, uri) for uri in uris]
         watchers = [await stack.enter_async_context(lifespan.watchers.watch(*target)) for target in targets]
         if requested.prompts_list_changed:
             # Only to this client: for others nothing has changed. The request to OpenCode takes longer than the
@@ -101,7 +105,7 @@ async def listen(
         for watcher in watchers:
             # The watchers' tasks run at the next checkpoint; the handler subscribes to the bus before that.
             watcher.subscriber_listening.set()
-        return await lifespan.listen_handler(context, params.model_copy(update={"notifications": honored}))
+        return await handler(context, params.model_copy(update={"notifications": honored}))
 
 
 def schedule_prompts_changed(context: RequestContext) -> None:
@@ -140,14 +144,13 @@ async def forward_updates(
     update = ResourceUpdated(target[0])
     pending, changed = anyio.create_memory_object_stream[None](1)
 
-    def on_event(event: ServerEvent) -> None:
-        if event == update:
-            with suppress(anyio.WouldBlock):
-                pending.send_nowait(None)
+    def on_update(_: ServerEvent) -> None:
+        with suppress(anyio.WouldBlock):
+            pending.send_nowait(None)
 
     with scope, pending, changed:
         async with lifespan.watchers.watch(*target) as watcher:
-            unsubscribe = lifespan.bus.subscribe(on_event)
+            unsubscribe = lifespan.bus.subscribe(on_update, [update])
             watcher.subscriber_listening.set()
             task_status.started()
             try:

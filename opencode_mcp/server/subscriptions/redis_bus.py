@@ -29,7 +29,7 @@ from mcp.server.subscriptions import (
     ServerEvent,
     ToolsListChanged,
 )
-from redis.asyncio import Redis
+from redis.asyncio import BlockingConnectionPool, Redis
 from redis.asyncio.client import PubSub
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
@@ -211,15 +211,16 @@ class RedisBus(Bus):
 @asynccontextmanager
 async def open_redis_bus(url: str, deployment: str) -> AsyncGenerator[RedisBus]:
     """Provide the bus of a deployment: the replicas whose --url or --server are literally the same."""
-    redis = Redis.from_url(
+    pool = BlockingConnectionPool.from_url(
         url,
+        timeout=REDIS_TIMEOUT_SECONDS,  # of the wait for a connection: many clients may subscribe at once
         decode_responses=True,
         encoding_errors="replace",
         socket_timeout=REDIS_TIMEOUT_SECONDS,
         socket_connect_timeout=REDIS_TIMEOUT_SECONDS,
         retry=Retry(NoBackoff(), 1),
     )
-    async with redis:
+    async with Redis.from_pool(pool) as redis:
         bus = RedisBus(redis, deployment)
         async with background_task(bus.run):
             yield bus
