@@ -10,10 +10,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from math import ceil, inf
 
+from opencode_mcp.server.http.app import MAX_SESSIONS
+from opencode_mcp.server.subscriptions.listen_streams import MAX_STREAMS
+
 USED_SHARE = 0.7
 """How much of a core is used on average; the rest is for peaks."""
-MAX_STREAMS, MAX_SESSIONS = 1024, 2000
-"""Subscription streams of 2026-07-28 (the SDK's limit) and sessions of the handshake versions per replica."""
 
 
 @dataclass(frozen=True)
@@ -102,22 +103,24 @@ def replicas_of_cell(costs: UnitCosts, load: Workload, assistants: int) -> tuple
 
 
 def plan(costs: UnitCosts, load: Workload, assistants: int) -> Plan:
-    """Return the plan with the fewest replicas: cells are halved as long as that saves some.
+    """Return the plan with the fewest replicas, and of these the one with the fewest cells, which are of one size.
+
+    Every size is tried, up to the one at which no number of replicas is enough.
 
     Raises:
         ValueError: not even a cell of one assistant fits a replica.
     """
-    plans: list[tuple[int, int, str]] = []
-    cells = 1
-    while cells <= assistants:
-        if (cell := replicas_of_cell(costs, load, ceil(assistants / cells))) is not None:
-            plans.append((cells * cell[0], cells, cell[1]))
-        cells *= 2
+    plans: list[tuple[int, int, int, str]] = []
+    for size in range(1, assistants + 1):
+        if (cell := replicas_of_cell(costs, load, size)) is None:
+            break
+        cells = ceil(assistants / size)
+        plans.append((cells * cell[0], cells, size, cell[1]))
     if not plans:
         raise ValueError("no cell is small enough")
-    replicas, cells, limit = min(plans)
-    opencode_cpu = assistants * (load.calls * costs.opencode_call + load.tasks * costs.opencode_task)
-    servers = max(cells, ceil(opencode_cpu / USED_SHARE))
+    replicas, cells, size, limit = min(plans)
+    opencode_cpu = size * (load.calls * costs.opencode_call + load.tasks * costs.opencode_task)
+    servers = cells * max(1, ceil(opencode_cpu / USED_SHARE))
     in_cell, changes = assistants / cells, load.busy_share * load.changes
     return Plan(
         assistants,

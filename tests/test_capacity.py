@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from math import inf
+from math import ceil, inf
 
 import pytest
 
@@ -45,15 +45,40 @@ def test_events_of_others_leave_less_of_each_replica() -> None:
     assert replicas_of_cell(costs, LOAD, 200) is None
 
 
-def test_assistants_are_split_into_cells_before_a_cell_is_full() -> None:
-    """No number of replicas is enough for 200 assistants; two cells are."""
-    costs = replace(FREE, call=0.007, event=USED_SHARE / 2 / (100 * 0.5 * 10))
+CELLS = replace(FREE, call=0.007, event=USED_SHARE / 2 / (100 * 0.5 * 10))
+"""A replica is full with 66 assistants in a cell of 66, and with 50 in one of nearly 100; no cell can have 200."""
 
-    whole = plan(costs, LOAD, 200)
 
-    assert whole.cells > 1
-    assert whole.replicas < 2 * 200 / 100 * 2
-    assert whole.opencode_servers >= whole.cells
+@pytest.mark.parametrize(
+    ("assistants", "replicas", "cells"),
+    [(66, 1, 1), (67, 2, 1), (99, 2, 1), (101, 2, 2), (132, 2, 2), (200, 4, 4), (300, 5, 5), (660, 10, 10)],
+)
+def test_cells_have_the_size_that_needs_the_fewest_replicas(assistants: int, replicas: int, cells: int) -> None:
+    one = plan(CELLS, LOAD, assistants)
+
+    assert (one.replicas, one.cells) == (replicas, cells)
+
+
+@pytest.mark.parametrize("assistants", [1, 50, 67, 100, 150, 1000])
+def test_a_thousand_times_the_assistants_need_at_most_a_thousand_times_the_replicas(assistants: int) -> None:
+    whole, part = plan(CELLS, LOAD, 1000 * assistants), plan(CELLS, LOAD, assistants)
+
+    assert 1000 * assistants / 66 <= whole.replicas <= 1000 * part.replicas
+
+
+def test_no_other_cells_need_fewer_replicas() -> None:
+    """The plan is compared with every number of cells."""
+    for assistants in range(1, 400, 7):
+        cells = {count: replicas_of_cell(CELLS, LOAD, ceil(assistants / count)) for count in range(1, assistants + 1)}
+        counts = [count * cell[0] for count, cell in cells.items() if cell is not None]
+        assert plan(CELLS, LOAD, assistants).replicas == min(counts), assistants
+
+
+def test_each_cell_has_opencode_servers_of_its_own() -> None:
+    """Four cells of 50 assistants, 40 of which fill an OpenCode: two for each, although five could hold all."""
+    one = plan(replace(CELLS, opencode_call=USED_SHARE / 40), LOAD, 200)
+
+    assert (one.cells, one.opencode_servers) == (4, 8)
 
 
 def test_the_scan_of_subscribers_counts_for_each_change_of_the_cell() -> None:
