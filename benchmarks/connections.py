@@ -15,6 +15,7 @@ from .setup import READY_SECONDS, wait_for_exit
 
 LEGACY, MODERN = "2025-11-25", "2026-07-28"
 CLIENT = {"name": "benchmark", "version": "0"}
+CLOSED_CONNECTION = aiohttp.ServerDisconnectedError, aiohttp.ClientOSError
 MAX_LINE_BYTES = 256 * 1024 * 1024
 ENVELOPE = {
     "io.modelcontextprotocol/protocolVersion": MODERN,
@@ -130,8 +131,12 @@ class HttpConnection:
         events = [part[6:] for part in body.splitlines() if part.startswith(b"data: {")]
         return events[-1] if events else body
 
-    def post(self, message: Mapping[str, Any]) -> Any:
-        """Send a message; the response is an async context manager."""
+    @asynccontextmanager
+    async def post(self, message: Mapping[str, Any]) -> AsyncGenerator[aiohttp.ClientResponse]:
+        """Send a message, and provide the response.
+
+        It is sent once more if the server closes the connection first: uvicorn does when one was idle for five seconds.
+        """
         headers = self.headers
         if self.protocol_version == MODERN:
             params: dict[str, Any] = {**message["params"], "_meta": ENVELOPE}
@@ -139,7 +144,13 @@ class HttpConnection:
             headers = {**headers, "mcp-method": message["method"]}
             if "name" in params:
                 headers["mcp-name"] = params["name"]
-        return self.session.post(self.url, json={"jsonrpc": "2.0", **message}, headers=headers)
+        body = {"jsonrpc": "2.0", **message}
+        try:
+            response = await self.session.post(self.url, json=body, headers=headers)
+        except CLOSED_CONNECTION:
+            response = await self.session.post(self.url, json=body, headers=headers)
+        async with response:
+            yield response
 
 
 @asynccontextmanager

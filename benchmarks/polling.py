@@ -13,7 +13,7 @@ from mcp import Client
 from tests.bridge import find_opencode_pids
 from tests.task_client import TaskClient, TaskHandle, send_task_request
 
-from .processes import cpu_seconds
+from .processes import cpu_seconds, resident_bytes
 from .results import ResultRow, Samples, format_number
 from .setup import BRIDGE, BenchmarkSetup, free_port, run_server
 from .targets import TARGETS
@@ -27,15 +27,18 @@ REQUEST_COUNT = "opencode_mcp_request_duration_seconds_count"
 class PollingCost:
     """What each second of polling costs: polls, requests to OpenCode, and the share of a core of both processes.
 
-    `idle_requests` and `idle_opencode_cpu` are the figures while the tasks run and nothing is asked.
+    Those that begin with `idle` are the figures while the tasks run and nothing is asked. `opencode_memory` is the
+    number of bytes with the tasks running.
     """
 
     polls: float
     requests: float
     idle_requests: float
     bridge_cpu: float
+    idle_bridge_cpu: float
     opencode_cpu: float
     idle_opencode_cpu: float
+    opencode_memory: float
 
 
 async def measure_rows(setup: BenchmarkSetup, scale: float) -> list[ResultRow]:
@@ -83,13 +86,14 @@ async def poll_tasks(setup: BenchmarkSetup, tasks: int, seconds: float) -> Polli
         async with TaskClient(url) as client:  # another one, as the bridge has closed the connections of the first
             polls = await poll_each(client, handles, seconds)
             readings.append(await read())
+            memory = resident_bytes(opencode)
             for handle in handles:
                 await send_task_request(client.session, "tasks/cancel", handle.task_id)
         idle, polled = (
             [(late - early) / seconds for early, late in zip(*pair, strict=True)] for pair in pairwise(readings)
         )
         requests, bridge_cpu, opencode_cpu = polled
-        return PollingCost(polls / seconds, requests, idle[0], bridge_cpu, opencode_cpu, idle[2])
+        return PollingCost(polls / seconds, requests, idle[0], bridge_cpu, idle[1], opencode_cpu, idle[2], memory)
 
 
 async def start_tasks(client: Client, count: int) -> list[TaskHandle]:

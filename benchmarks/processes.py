@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import os
+from asyncio import sleep
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
-from time import clock_gettime
+from time import clock_gettime, perf_counter
+
+IDLE_SECONDS = 10.0
 
 
 def cpu_seconds(pid: int) -> float:
@@ -14,6 +18,23 @@ def cpu_seconds(pid: int) -> float:
     The clock of another process is a number made of its id (`clock_getcpuclockid`, Linux's MAKE_PROCESS_CPUCLOCK).
     """
     return clock_gettime(~pid << 3 | 2)
+
+
+async def cpu_of_work(pids: Sequence[int], work: Callable[[], Awaitable[object]]) -> list[float]:
+    """Return each process's seconds of CPU for some work, without what it spends in the same time when idle.
+
+    The processes must be idle for IDLE_SECONDS first. Noise can make a small result negative.
+    """
+
+    async def measure(block: Callable[[], Awaitable[object]]) -> tuple[float, list[float]]:
+        began, before = perf_counter(), [cpu_seconds(pid) for pid in pids]
+        await block()
+        spent = [cpu_seconds(pid) - early for pid, early in zip(pids, before, strict=True)]
+        return perf_counter() - began, spent
+
+    idle_seconds, idle_cpu = await measure(lambda: sleep(IDLE_SECONDS))
+    seconds, cpu = await measure(work)
+    return [busy - idle * seconds / idle_seconds for busy, idle in zip(cpu, idle_cpu, strict=True)]
 
 
 def count_wakeups(pid: int) -> int:

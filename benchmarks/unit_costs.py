@@ -1,4 +1,7 @@
-"""What one call, poll, task, session, subscriber, event and notification cost a replica over HTTP, and OpenCode."""
+"""What one call, poll, task, session, subscriber, event and notification cost a replica over HTTP, and OpenCode.
+
+What the processes spend while they are idle is in none of them.
+"""
 
 from __future__ import annotations
 
@@ -14,10 +17,10 @@ import httpx2
 from tests.bridge import find_opencode_pids
 
 from .calls import HEALTH_TOOL, measure_cost
-from .connections import LEGACY, MODERN, HttpConnection, call, open_http_connection
+from .connections import LEGACY, MODERN, call, open_http_connection
 from .events import LatencyRecorder, subscribe
 from .polling import POLLING_SECONDS, TASKS, poll_tasks
-from .processes import cpu_seconds, resident_bytes
+from .processes import cpu_of_work, resident_bytes
 from .setup import BRIDGE, READ_SECONDS, TOKEN, BenchmarkSetup, free_port, run_server
 
 CALLS, TASK_COUNT, SESSIONS, SUBSCRIBERS = 2_000, 20, 500, 400
@@ -67,50 +70,56 @@ async def open_replica(setup: BenchmarkSetup) -> AsyncGenerator[Replica]:
 
 
 async def measure_unit_costs(setup: BenchmarkSetup) -> MeasuredCosts:
-    """Measure all of them."""
-    async with open_replica(setup) as replica:
-        call_cpu, task_cpu = await measure_calls(replica), await measure_tasks(replica)
+    """Measure all of them; the events of a task are counted as events, not as a part of the task."""
+    async with open_replica(setup) as replica, setup.open_direct_client() as direct:
+        call_cpu = await measure_calls(replica)
+        task_cpu, task_events = await measure_tasks(replica, direct)
         memory = resident_bytes(replica.pid)
         session_memory = await measure_session_memory(replica)
     async with open_replica(setup) as replica, setup.open_direct_client() as direct:
         event, notification, subscriber_memory = await measure_subscribers(replica, direct)
-        opencode_memory = resident_bytes(replica.opencode_pid)
     polling = await poll_tasks(setup, TASKS, POLLING_SECONDS)
     return MeasuredCosts(
         call=call_cpu[0],
-        poll=polling.bridge_cpu / polling.polls,
+        poll=(polling.bridge_cpu - polling.idle_bridge_cpu) / polling.polls,
         notification=notification,
-        task=task_cpu[0],
+        task=max(0.0, task_cpu[0] - task_events * event),
         event=event,
         opencode_call=call_cpu[1],
         opencode_task=task_cpu[1],
         replica_memory=memory,
         session_memory=session_memory,
         subscriber_memory=subscriber_memory,
-        opencode_memory=opencode_memory,
+        opencode_memory=polling.opencode_memory,
     )
 
 
-async def measure_calls(replica: Replica) -> tuple[float, float]:
+async def measure_calls(replica: Replica) -> list[float]:
     """Return the CPU of a read: of the bridge, and of OpenCode."""
     async with open_http_connection(replica.url, MODERN, TOKEN) as client:
         await call(client, HEALTH_TOOL)
-        before = cpu_seconds(replica.opencode_pid)
-        cost = await measure_cost(lambda: call(client, HEALTH_TOOL), CALLS, 16, replica.pid)
-        return cost.cpu, (cpu_seconds(replica.opencode_pid) - before) / CALLS
+        cpu = await cpu_of_work(
+            (replica.pid, replica.opencode_pid),
+            lambda: measure_cost(lambda: call(client, HEALTH_TOOL), CALLS, 16, replica.pid),
+        )
+        return [seconds / CALLS for seconds in cpu]
 
 
-async def measure_tasks(replica: Replica) -> tuple[float, float]:
-    """Return the CPU of a task whose model answers at once: of the bridge, and of OpenCode."""
+async def measure_tasks(replica: Replica, direct: httpx2.AsyncClient) -> tuple[list[float], float]:
+    """Return the CPU of a task whose model answers at once, of the bridge and of OpenCode, and its number of events."""
+    async with open_http_connection(replica.url, LEGACY, TOKEN) as client, EventCounter(direct) as counter:
+        events = 0
 
-    async def run(client: HttpConnection) -> None:
-        await call(client, "run_task", prompt="script:text hello", timeout_seconds=READ_SECONDS)
+        async def run(tasks: int) -> None:
+            nonlocal events
+            before = counter.count
+            for _ in range(tasks):
+                await call(client, "run_task", prompt="script:text hello", timeout_seconds=READ_SECONDS)
+            events = counter.count - before
 
-    async with open_http_connection(replica.url, LEGACY, TOKEN) as client:
-        await run(client)
-        before = cpu_seconds(replica.opencode_pid)
-        cost = await measure_cost(lambda: run(client), TASK_COUNT, 1, replica.pid)
-        return cost.cpu, (cpu_seconds(replica.opencode_pid) - before) / TASK_COUNT
+        await run(1)
+        cpu = await cpu_of_work((replica.pid, replica.opencode_pid), lambda: run(TASK_COUNT))
+        return [seconds / TASK_COUNT for seconds in cpu], events / TASK_COUNT
 
 
 async def measure_session_memory(replica: Replica) -> float:
@@ -147,12 +156,19 @@ async def change_sessions(
     replica: Replica, direct: httpx2.AsyncClient, ids: list[str], counter: EventCounter
 ) -> tuple[float, int]:
     """Change each session some times; return the bridge's CPU and the number of events."""
-    cpu, events = cpu_seconds(replica.pid), counter.count
-    for turn in range(CHANGES):
-        for session in ids:
-            (await direct.patch(f"/session/{session}", json={"title": f"turn {turn}"})).raise_for_status()
-        await asyncio.sleep(PAUSE_SECONDS)
-    return cpu_seconds(replica.pid) - cpu, counter.count - events
+    events = 0
+
+    async def change() -> None:
+        nonlocal events
+        before = counter.count
+        for turn in range(CHANGES):
+            for session in ids:
+                (await direct.patch(f"/session/{session}", json={"title": f"turn {turn}"})).raise_for_status()
+            await asyncio.sleep(PAUSE_SECONDS)
+        events = counter.count - before
+
+    [cpu] = await cpu_of_work([replica.pid], change)
+    return max(0.0, cpu), events
 
 
 class EventCounter:

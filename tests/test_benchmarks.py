@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import sys
 import time
@@ -9,7 +10,7 @@ import time
 import anyio
 import pytest
 
-from benchmarks import chart, report
+from benchmarks import chart, processes, report
 from benchmarks.processes import count_wakeups, cpu_seconds, resident_bytes
 from benchmarks.results import Curve, ResultRow, Samples, interleave, summed_ratios
 from benchmarks.targets import CHECK_FACTOR, TARGETS, Target, unchecked
@@ -94,6 +95,61 @@ async def test_subjects_are_measured_in_turns() -> None:
 
     assert order == ["floor", "bridge", "floor", "bridge"]
     assert values == {"floor": [1, 3], "bridge": [2, 4]}
+
+
+@pytest.mark.scale  # a tier for which the benchmarks' extra is installed
+@pytest.mark.anyio
+async def test_a_request_on_a_connection_that_the_server_has_closed_is_sent_again() -> None:
+    """As when uvicorn closes an idle connection while the request is on its way; once, not again and again."""
+    import aiohttp
+
+    from benchmarks.connections import MODERN, open_http_connection
+
+    received: list[int] = []
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Answer the first request of a connection, and close it instead of answering the second."""
+        for number in range(2):
+            head = await reader.readuntil(b"\r\n\r\n")
+            await reader.readexactly(int(head.lower().partition(b"content-length: ")[2].split()[0]))
+            received.append(number)
+            if number == 0 and len(received) < 6:
+                writer.write(b"HTTP/1.1 200 OK\r\ncontent-type: text/plain\r\ncontent-length: 2\r\n\r\n{}")
+            else:
+                break
+        writer.close()
+
+    async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        async with open_http_connection(f"http://127.0.0.1:{port}/mcp", MODERN) as client:
+            assert [await client.request("ping", {}) for _ in range(3)] == [b"{}"] * 3
+            with pytest.raises(aiohttp.ServerDisconnectedError):
+                await client.request("ping", {})
+
+    assert received == [0, 1, 0, 1, 0, 1, 0]
+
+
+@pytest.mark.anyio
+async def test_the_cpu_of_work_is_without_that_of_an_idle_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The clocks are the test's: one process spends a tenth of each second when idle, the other nothing."""
+    now, cpu = 100.0, {1: 7.0, 2: 8.0}
+
+    async def pass_seconds(seconds: float) -> None:
+        nonlocal now
+        now += seconds
+        cpu[1] += seconds / 10
+
+    async def work() -> None:
+        await pass_seconds(5.0)
+        cpu[1] += 2.0
+        cpu[2] += 3.0
+
+    monkeypatch.setattr(processes, "sleep", pass_seconds)
+    monkeypatch.setattr(processes, "perf_counter", lambda: now)
+    monkeypatch.setattr(processes, "cpu_seconds", cpu.__getitem__)
+
+    assert await processes.cpu_of_work((1, 2), work) == pytest.approx([2.0, 3.0])
+    assert cpu[1] > 7.0 + 2.0
 
 
 @on_linux
