@@ -1,6 +1,6 @@
 """`python -m benchmarks.scaling`: measure unit costs, simulate the fan-out, and write docs/scaling.md and its chart.
 
-`--redraw` draws the chart again from the figures in the page.
+`--redraw` draws the chart, and computes the plans, again from the figures in the page.
 """
 
 from __future__ import annotations
@@ -14,20 +14,19 @@ from pathlib import Path
 
 from .capacity import Workload
 from .fanout import FanoutFigures, simulate
-from .scaling_report import PER_REPLICA, combine_costs, format_page, redraw, write_page
+from .scaling_report import PER_REPLICA, SUBSCRIBERS, combine_costs, format_page, redraw, write_page
 from .setup import REPOSITORY, open_setup
 from .unit_costs import measure_unit_costs
 
-SUBSCRIBERS = (10_000, 30_000, 100_000)
 FEW_PER_REPLICA = 250
 
 
 async def measure() -> str:
     """Measure everything; return what stands between the markers."""
     figures: list[FanoutFigures] = []
-    smallest = SUBSCRIBERS[0]
+    fewest = SUBSCRIBERS[0] // PER_REPLICA
     for replicas, subscribers in (
-        (smallest // FEW_PER_REPLICA, smallest),
+        (fewest, fewest * FEW_PER_REPLICA),
         *((subscribers // PER_REPLICA, subscribers) for subscribers in SUBSCRIBERS),
     ):
         one = await simulate(replicas, subscribers)
@@ -40,13 +39,13 @@ async def measure() -> str:
         async with open_setup(Path(folder)) as setup:
             measured = await measure_unit_costs(setup)
     few, *curve = figures
-    return format_page(combine_costs(asdict(measured), few, curve[0]), Workload(), curve)
+    return format_page(combine_costs(asdict(measured), few, curve[0], curve[-1]), Workload(), curve)
 
 
 def main() -> int:
     """Run."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.scaling", description=__doc__)
-    parser.add_argument("--redraw", action="store_true", help="redraw the chart from docs/scaling.md")
+    parser.add_argument("--redraw", action="store_true", help="redraw chart and plans from docs/scaling.md")
     if parser.parse_args().redraw:
         redraw(REPOSITORY / "docs")
         return 0

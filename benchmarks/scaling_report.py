@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -18,6 +19,8 @@ from .results import Curve, format_number
 BEGIN, END = "<!-- figures: written by python -m benchmarks.scaling -->", "<!-- end figures -->"
 ASSISTANTS = (10**3, 10**5, 10**7)
 PER_REPLICA = 1_000
+SUBSCRIBERS = (10_000, 30_000, 100_000)
+"""The sizes of the simulation."""
 TITLE = f"Changes of sessions on their way through Redis, with {PER_REPLICA:,} subscribers on each replica"
 
 LABELS: Mapping[str, str] = {
@@ -40,14 +43,23 @@ LABELS: Mapping[str, str] = {
 }
 """What each unit cost is of."""
 
+UNITS: Mapping[str, float] = {"µs": 1e-6, "ms": 1e-3, "KB": 1e3, "MB": 1e6}
+PLANS_BEGIN, PLANS_END = "| full first", "![The simulation"
 
-def combine_costs(measured: Mapping[str, float], few: FanoutFigures, many: FanoutFigures) -> UnitCosts:
-    """Combine the measured costs with those of two simulations, with few and with many subscribers per replica."""
-    locals_ = few.subscribers / few.replicas, many.subscribers / many.replicas
-    scan = max(0.0, (many.cpu_of_change - few.cpu_of_change) / (locals_[1] - locals_[0]))
+
+def combine_costs(
+    measured: Mapping[str, float], few: FanoutFigures, many: FanoutFigures, largest: FanoutFigures
+) -> UnitCosts:
+    """Combine the measured costs with those of simulations.
+
+    `few` and `many` differ in the subscribers of each replica only. In the `largest` the smallest share of the replicas
+    publishes and delivers each change, which is a part of a notification's cost.
+    """
+    assert few.replicas == many.replicas
+    scan = max(0.0, (many.cpu_of_change - few.cpu_of_change) / (many.subscribers - few.subscribers) * many.replicas)
     return UnitCosts(
         **measured,
-        change=max(0.0, many.cpu_of_change - scan * locals_[1]),
+        change=max(0.0, largest.cpu_of_change - scan * largest.subscribers / largest.replicas),
         change_scan=scan,
         renewal=many.idle_cpu / many.watched,
         redis_change=max(0.0, many.redis_cpu_of_change),
@@ -91,6 +103,17 @@ def format_cost(name: str, value: float) -> str:
     return f"| {LABELS[name]} | {text} |"
 
 
+def parse_costs(page: str) -> UnitCosts:
+    """Parse the table of unit costs, whose numbers have three digits."""
+    costs = {
+        name: re.search(rf"^\| {re.escape(label)} \| (\S+) (\S+) \|$", page, re.MULTILINE)
+        for name, label in LABELS.items()
+    }
+    return UnitCosts(
+        **{name: chart.parse_number(match[1]) * UNITS[match[2]] for name, match in costs.items() if match is not None}
+    )
+
+
 def format_plan(one: Plan) -> str:
     """Return a line of the table of plans."""
     return (
@@ -99,9 +122,24 @@ def format_plan(one: Plan) -> str:
     )
 
 
+def format_plans(costs: UnitCosts, load: Workload) -> list[str]:
+    """Return the tables of what is full first, and of the plans."""
+    return [
+        f"{PLANS_BEGIN}: what, with {USED_SHARE:.0%} of a core in use | at so many assistants |",
+        "|---|---|",
+        *(f"| {name} | {count:,.0f} |" for name, count in limits(costs, load).items()),
+        "",
+        "| assistants | replicas | cells | OpenCode servers | a Redis' CPU | memory in all | most of a replica |",
+        "|---|---|---|---|---|---|---|",
+        *(format_plan(plan(costs, load, assistants)) for assistants in ASSISTANTS),
+        "",
+    ]
+
+
 def format_page(costs: UnitCosts, load: Workload, figures: Sequence[FanoutFigures]) -> str:
-    """Return what stands between the markers."""
+    """Return what stands between the markers; the plans follow from the unit costs as the page shows them."""
     lost = sum(one.lost for one in figures)
+    unit_costs = [format_cost(name, value) for name, value in asdict(costs).items()]
     return "\n".join(
         [
             f"{datetime.now(UTC):%Y-%m-%d}, {os.cpu_count()} cores, {platform.system()} {platform.machine()}, "
@@ -109,17 +147,10 @@ def format_page(costs: UnitCosts, load: Workload, figures: Sequence[FanoutFigure
             "",
             "| unit cost | |",
             "|---|---|",
-            *(format_cost(name, value) for name, value in asdict(costs).items()),
+            *unit_costs,
             "",
-            f"| full first: what, with {USED_SHARE:.0%} of a core in use | at so many assistants |",
-            "|---|---|",
-            *(f"| {name} | {count:,.0f} |" for name, count in limits(costs, load).items()),
-            "",
-            "| assistants | replicas | cells | OpenCode servers | a Redis' CPU | memory in all | most of a replica |",
-            "|---|---|---|---|---|---|---|",
-            *(format_plan(plan(costs, load, assistants)) for assistants in ASSISTANTS),
-            "",
-            "![The simulation: latency and CPU by number of subscribers](scaling.svg)",
+            *format_plans(parse_costs("\n".join(unit_costs)), load),
+            f"{PLANS_END}: latency and CPU by number of subscribers](scaling.svg)",
             "",
             f"{PER_REPLICA:,} subscribers per replica, {CHANGES_PER_SECOND} changes per second, {lost:,} notifications "
             "lost:",
@@ -140,8 +171,12 @@ def write_page(text: str, folder: Path) -> None:
 
 
 def redraw(folder: Path) -> None:
-    """Redraw the chart from the figures in scaling.md."""
-    page = (folder / "scaling.md").read_text(encoding="utf-8")
+    """Redraw the chart, and compute the plans again, from the figures in scaling.md."""
+    path = folder / "scaling.md"
+    page = path.read_text(encoding="utf-8")
+    before, _, rest = page.partition(PLANS_BEGIN)
+    plans = "\n".join(format_plans(parse_costs(page), Workload()))
+    path.write_text(f"{before}{plans}\n{PLANS_END}{rest.partition(PLANS_END)[2]}", encoding="utf-8")
     (folder / "scaling.svg").write_text(draw(page), encoding="utf-8")
 
 

@@ -21,6 +21,7 @@ from benchmarks.fanout import (
 )
 
 DOCS = Path(__file__).parents[1] / "docs"
+PAGE = (DOCS / "scaling.md").read_text(encoding="utf-8")
 MEASURED = {
     name: 0.001
     for name in UnitCosts.__dataclass_fields__
@@ -51,23 +52,36 @@ def test_each_session_changes_at_most_once(subscribers: int) -> None:
     assert {*times} <= {uri_of(session) for session in range(subscribers // 10)}
 
 
-def test_costs_per_change_are_a_line_through_two_simulations() -> None:
-    """A change costs 1 ms and 10 µs for each of a replica's subscribers."""
-    few = figures(10, 1_000, 0.5, 0.5 + 10 * CHANGES_PER_SECOND * (0.001 + 100 * 0.00001))
-    many = figures(4, 4_000, 0.8, 0.8 + 4 * CHANGES_PER_SECOND * (0.001 + 1000 * 0.00001))
+def cpu_of_changes(replicas: int, subscribers: int, published: float = 0.0) -> float:
+    """Return the CPU of each second: a change costs 1 ms, 10 µs for each subscriber of a replica, and `published`."""
+    return CHANGES_PER_SECOND * (replicas * (0.001 + subscribers / replicas * 0.00001) + published)
 
-    costs = scaling_report.combine_costs(MEASURED, few, many)
 
-    assert costs.change == pytest.approx(0.001)
+def test_costs_per_change_are_those_of_replicas_without_a_subscriber_of_it() -> None:
+    """What grows with subscribers is seen with one number of replicas; publishing is least of the largest number."""
+    few = figures(10, 1_000, 0.5, 0.5 + cpu_of_changes(10, 1_000, 0.01))
+    many = figures(10, 4_000, 0.8, 0.8 + cpu_of_changes(10, 4_000, 0.01))
+    largest = figures(1_000, 1_000_000, 5.0, 5.0 + cpu_of_changes(1_000, 1_000_000, 0.01))
+
+    costs = scaling_report.combine_costs(MEASURED, few, many, largest)
+
     assert costs.change_scan == pytest.approx(0.00001)
+    assert costs.change == pytest.approx(0.00101)
     assert costs.renewal == pytest.approx(0.8 / 800)
     assert costs.redis_renewal == pytest.approx(0.1 / 800)
-    assert costs.redis_change == pytest.approx(0.1 / CHANGES_PER_SECOND / 4)
+    assert costs.redis_change == pytest.approx(0.1 / CHANGES_PER_SECOND / 10)
     assert (costs.call, costs.opencode_memory) == (0.001, 0.001)
 
 
+def test_simulations_of_different_numbers_of_replicas_are_not_compared() -> None:
+    with pytest.raises(AssertionError):
+        scaling_report.combine_costs(MEASURED, figures(8, 2_000, 0, 1), figures(2, 2_000, 0, 1), figures(2, 2, 0, 1))
+
+
 def test_noise_makes_no_cost_negative() -> None:
-    costs = scaling_report.combine_costs(MEASURED, figures(10, 1_000, 0.5, 0.6), figures(4, 4_000, 0.8, 0.7))
+    costs = scaling_report.combine_costs(
+        MEASURED, figures(4, 1_000, 0.5, 0.6), figures(4, 4_000, 0.8, 0.7), figures(9, 9_000, 0.8, 0.7)
+    )
 
     assert min(vars(costs).values()) >= 0
 
@@ -100,8 +114,34 @@ def test_the_page_has_every_cost_plan_and_curve_and_the_chart_is_drawn_from_it()
     assert results.curves[0].subjects == {"p50": [1, 1, 1], "p99": [2, 2, 2]}
 
 
+def test_costs_are_those_that_the_page_shows() -> None:
+    """Three digits of them, so that a reader gets the plans of the page from its costs."""
+    costs = {name: 12345.6 if "memory" in name else 1.23456e-5 for name in UnitCosts.__dataclass_fields__}
+    page = "\n".join(scaling_report.format_cost(name, value) for name, value in costs.items())
+    shown = {name: 12300.0 if "memory" in name else 1.23e-5 for name in costs}
+
+    assert vars(scaling_report.parse_costs(page)) == pytest.approx(shown)
+
+
+def test_the_plans_of_the_page_follow_from_its_unit_costs() -> None:
+    plans = "\n".join(scaling_report.format_plans(scaling_report.parse_costs(PAGE), Workload()))
+
+    assert plans in PAGE, "run `python -m benchmarks.scaling --redraw`"
+
+
+def test_a_redrawn_page_and_chart_are_those_that_were_written(tmp_path: Path) -> None:
+    for name in ("scaling.md", "scaling.svg"):
+        (tmp_path / name).write_bytes((DOCS / name).read_bytes())
+    (tmp_path / "scaling.md").write_text(PAGE.replace("| 1,000 |", "| 999 |"), encoding="utf-8")
+
+    scaling_report.redraw(tmp_path)
+
+    assert (tmp_path / "scaling.md").read_text(encoding="utf-8") == PAGE
+    assert (tmp_path / "scaling.svg").read_bytes() == (DOCS / "scaling.svg").read_bytes()
+
+
 def test_the_chart_is_drawn_from_the_committed_figures() -> None:
-    drawn = scaling_report.draw((DOCS / "scaling.md").read_text(encoding="utf-8"))
+    drawn = scaling_report.draw(PAGE)
 
     assert (DOCS / "scaling.svg").read_text(encoding="utf-8") == drawn, "run `python -m benchmarks.scaling --redraw`"
     assert drawn.count("<polyline") == 5
