@@ -146,7 +146,6 @@ async def read_snapshot(
         partial(engine.list_messages, session_id, 1 if works else RECENT_MESSAGES),
         *([] if previous is None and works else [partial(read_session, opencode, session_id)]),
     )
-    recent = None if works else tuple(newest)
     if reread and reread[0].directory != session.directory:  # it was moved meanwhile
         return await read_snapshot(opencode, session_id)
     if previous is not None and previous.waits_for_subagents and not statuses.keys() & {*family}:
@@ -154,6 +153,7 @@ async def read_snapshot(
         return await read_snapshot(opencode, session_id)
     session = reread[0] if reread else session
     busy_statuses = {member_id: statuses[member_id] for member_id in family if member_id in statuses}
+    recent = None if works or busy_statuses else tuple(newest)
     newest_message = newest[-1] if newest else None
     if newest_message is None and not busy_statuses and (previous is None or not previous.busy):
         await engine.refuse_unreadable(session_id)

@@ -72,6 +72,23 @@ async def test_a_subagent_that_began_between_two_reads_keeps_its_parent_running(
     assert (classify(snapshot).state, snapshot.family) == ("running", ("ses_1", "ses_2"))
 
 
+async def test_the_messages_of_an_idle_parent_are_not_those_of_an_idle_session() -> None:
+    """A subagent of its subagent works: its end wakes the parent, which then writes more."""
+
+    class WithGrandchild(ParentOpenCode):
+        async def call(self, name: str, /, **arguments: Any) -> Any:
+            if name == "session_children" and arguments["sessionID"] == "ses_2":
+                return [{"id": "ses_3", "parentID": "ses_2", "directory": "/project", "time": {"created": 1}}]
+            return await super().call(name, **arguments)
+
+    fake = WithGrandchild(messages=[DONE], status={"ses_3": {"type": "busy"}})
+    snapshot = await read_snapshot(cast("Any", fake), "ses_1")
+    assert (snapshot.waits_for_subagents, snapshot.recent) == (True, None)
+    fake.status = {}
+    snapshot = await read_snapshot(cast("Any", fake), "ses_1")
+    assert [message.info.id for message in snapshot.recent or ()] == [DONE["info"]["id"]]
+
+
 async def test_a_subagent_that_was_deleted_does_not_keep_its_parent_from_being_stopped() -> None:
     """The others are aborted."""
     fake = ParentOpenCode(messages=[DONE], status={"ses_1": {"type": "busy"}, "ses_2": {"type": "busy"}})
