@@ -124,7 +124,7 @@ async def read_outcome(context: Context, turn: Turn) -> Outcome:
         OpenCodeError: the session is unknown, or OpenCode cannot be reached.
     """
     outcome = await wait_and_reply(
-        context, turn.session_id, None, anyio.current_time(), {}, None, turn.message_id or None
+        context, turn.session_id, None, anyio.current_time(), {}, prompt_id=turn.message_id or None
     )
     async with context.for_session(turn.session_id) as session_context:
         return await outcome_of_turn(session_context.opencode, outcome, turn.message_id)

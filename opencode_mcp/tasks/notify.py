@@ -123,7 +123,7 @@ class TurnNotifier:
             prompt.session_id,
             prompt.previous_prompt_id,
             deadline,
-            self.reported_error,
+            reported_error=self.reported_error,
             prompt_id=self.prompt_id or prompt.queued_id,
         )
         if self.prompt_id is None:

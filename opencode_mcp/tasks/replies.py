@@ -24,7 +24,8 @@ from .context import Context, Decision, PermissionReply, Undecided
 from .metadata import Permissions, task_metadata
 from .session_state import SessionSnapshot, read_session, read_snapshot, refuse_without_messages
 
-CONFIRM_SECONDS = 10.0
+REPLY_SECONDS = 10.0
+"""How long OpenCode may still list a request after it was answered."""
 SEARCHED_SESSIONS = 30
 """How many of the project's newest sessions are searched for a request that is given without its session."""
 
@@ -181,7 +182,7 @@ async def wait_until_gone(opencode: OpenCodeClient, directory: str, request: Age
     Raises:
         LimitReached: it still does, so the answer did not take.
     """
-    deadline = anyio.current_time() + CONFIRM_SECONDS
+    deadline = anyio.current_time() + REPLY_SECONDS
     while await is_pending(opencode, directory, request):  # however long OpenCode takes to say so
         if anyio.current_time() > deadline:
             raise LimitReached(f"OpenCode still lists {request.id} as pending after the reply", request.session_id)

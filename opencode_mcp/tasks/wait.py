@@ -63,6 +63,7 @@ async def wait_until_settled(
     session_id: str,
     previous_prompt_id: str | None,
     deadline: float,
+    *,
     reported_error: ReportedError | None = None,
     known: dict[str, str] | None = None,
     enforce: bool = False,
@@ -285,6 +286,7 @@ async def wait_and_reply(
     previous_prompt_id: str | None,
     deadline: float,
     state: Any,
+    *,
     reported_error: ReportedError | None = None,
     prompt_id: str | None = None,
     session: Session | None = None,
@@ -306,11 +308,11 @@ async def wait_and_reply(
                 session_id,
                 previous_prompt_id,
                 deadline,
-                reported_error,
-                known,
-                True,
-                prompt_id,
-                session,
+                reported_error=reported_error,
+                known=known,
+                enforce=True,
+                prompt_id=prompt_id,
+                session=session,
             )
             session = None
             if not outcome.snapshot.pending:

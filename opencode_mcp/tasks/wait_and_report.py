@@ -127,9 +127,9 @@ class TasksWait:
                     prompt.previous_prompt_id,
                     self.deadline,
                     state,
-                    start.reported_error,
-                    prompt.queued_id,
-                    prompt.session,
+                    reported_error=start.reported_error,
+                    prompt_id=prompt.queued_id,
+                    session=prompt.session,
                 )
             else:
                 self.outcomes[index] = await self._wait_until_running(prompt, start.reported_error)
@@ -160,7 +160,7 @@ class TasksWait:
                 prompt.session_id,
                 prompt.previous_prompt_id,
                 0,
-                reported_error,
+                reported_error=reported_error,
                 prompt_id=prompt.queued_id,
             )
         if outcome.status.state == "failed" and outcome.status.stalled_reason is not None:
@@ -178,7 +178,7 @@ class TasksWait:
                     prompt.session_id,
                     prompt.previous_prompt_id,
                     0,
-                    start.reported_error,
+                    reported_error=start.reported_error,
                     prompt_id=prompt.queued_id,
                 )
         except (TransportError, ServerStartError) as error:

@@ -64,7 +64,7 @@ async def test_an_older_report_does_not_end_a_task(tasks: TaskGroup) -> None:
 
 async def test_a_reply_that_takes_long_does_not_end_a_task(tasks: TaskGroup, monkeypatch: pytest.MonkeyPatch) -> None:
     """OpenCode still lists a request that the task's policy has answered; later it does not."""
-    monkeypatch.setattr(replies, "CONFIRM_SECONDS", 0.0)
+    monkeypatch.setattr(replies, "REPLY_SECONDS", 0.0)
     allowed = {"id": "ses_1", "directory": "/project", "time": {"created": 1}}
     metadata = {METADATA_KEY: {"permissions": "allow"}}
     answers: dict[str, Any] = {"permission_list": [PERMISSION], "session_get": {**allowed, "metadata": metadata}}

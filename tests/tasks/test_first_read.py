@@ -61,7 +61,7 @@ async def wait_for(opencode: FakeOpenCode, seconds: float, error: ReportedError 
     deadline = anyio.current_time() + seconds
     context = make_context(opencode)
     with anyio.fail_after(60):
-        outcome = await wait_until_settled(context, "ses_1", "", deadline, error, session=session)
+        outcome = await wait_until_settled(context, "ses_1", "", deadline, reported_error=error, session=session)
     return outcome.status.state
 
 

@@ -355,7 +355,7 @@ async def test_a_report_waits_for_the_changes_of_a_turn_that_just_ended() -> Non
 @pytest.mark.parametrize("slow", [False, True])
 async def test_a_reply_is_confirmed_however_long_opencode_takes(monkeypatch: pytest.MonkeyPatch, slow: bool) -> None:
     """A slow list of requests does not mean that the request still waits."""
-    monkeypatch.setattr(answering, "CONFIRM_SECONDS", 0.1)
+    monkeypatch.setattr(answering, "REPLY_SECONDS", 0.1)
     request = PermissionRequest(id="per_1", session_id="ses_1", permission="bash")
     waits = {"id": "per_1", "sessionID": "ses_1", "permission": "bash"}
 
