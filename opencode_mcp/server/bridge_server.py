@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import mcp_types as types
 from mcp.server.caching import CacheableMethod, CacheHint
-from mcp.server.context import CallNext
+from mcp.server.context import CallNext, HandlerResult
 from mcp.server.lowlevel import NotificationOptions, Server
 from opentelemetry.trace import ProxyTracerProvider, get_tracer_provider
 
@@ -121,7 +121,7 @@ class BridgeServer(Server[Lifespan]):
         serve_tasks(self, lambda: self._handlers.tasks)
         serve_skills(self)
         self.middleware.append(StateSeal(settings.state_key, self.name))
-        self.middleware.append(self._fit_to_view)
+        self.middleware.append(self._fit_to_view)  # pyright: ignore[reportArgumentType] - it need not be `async def`
         if self.metrics is not None:
             self.middleware.insert(0, self.metrics.measure_call)
 
@@ -145,9 +145,11 @@ class BridgeServer(Server[Lifespan]):
     def _call_tool(self, context: RequestContext, params: types.CallToolRequestParams) -> Awaitable[Any]:
         return self._handlers.call_tool(context, params)
 
-    def _fit_to_view(self, ctx: RequestContext, call_next: CallNext) -> Any:
-        """Middleware: what depends on the tools that the client sees. It returns what is awaited, which a call then
-        does not wait for through this function."""
+    def _fit_to_view(self, ctx: RequestContext, call_next: CallNext) -> Awaitable[HandlerResult]:
+        """Middleware: what depends on the tools that the client sees.
+
+        Returns the awaitable itself, so that no frame of this function stays on the path of a call.
+        """
         if ctx.method == "tools/list":
             return self._handlers.cache_tool_lists(ctx, call_next)
         if ctx.request is not None and ctx.method in {"initialize", "server/discover"}:  # over HTTP, which has views

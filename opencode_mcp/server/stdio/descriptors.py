@@ -1,4 +1,4 @@
-"""Whether stdin and stdout are pipes, which can be waited for."""
+"""The file descriptors of stdin and stdout: whether both are pipes, and how much is read from one at once."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ import os
 import stat
 import sys
 
-CHUNK_BYTES = 256 * 1024
-"""How much is read at once."""
+MAX_READ_BYTES = 256 * 1024
+"""How much of stdin is read at once."""
 
 
-def are_pipes() -> bool:
+def are_stdin_and_stdout_pipes() -> bool:
     """Whether stdin and stdout can be served without threads."""
     return sys.platform != "win32" and all(is_pipe(descriptor) for descriptor in (0, 1))
 

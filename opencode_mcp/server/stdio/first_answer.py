@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from opencode_mcp.server.server_info import INITIALIZE_RESULT
 
-from .descriptors import CHUNK_BYTES, are_pipes
+from .descriptors import MAX_READ_BYTES, are_stdin_and_stdout_pipes
 
 if TYPE_CHECKING:
     from opencode_mcp.settings import Settings
@@ -51,9 +51,10 @@ NOT_ANSWERED = FirstAnswer()
 
 def answer_first(settings: Settings) -> FirstAnswer:
     """Read what the client has sent, and answer it if it is an `initialize` whose answer is known."""
-    if not (are_pipes() and is_answer_known(settings)) or not select.select([0], [], [], WAIT_SECONDS)[0]:
+    is_possible = are_stdin_and_stdout_pipes() and is_answer_known(settings)
+    if not is_possible or not select.select([0], [], [], WAIT_SECONDS)[0]:
         return NOT_ANSWERED
-    data = os.read(0, CHUNK_BYTES)
+    data = os.read(0, MAX_READ_BYTES)
     line, end, _ = data.partition(b"\n")
     response = initialize_response(line) if end else None
     if response is None:

@@ -17,7 +17,7 @@ from typing import Any
 import anyio
 from anyio.abc import ObjectReceiveStream
 
-from .descriptors import CHUNK_BYTES, are_pipes
+from .descriptors import MAX_READ_BYTES, are_stdin_and_stdout_pipes
 
 UNREAD_SECONDS = 5.0
 """A client that has closed stdin must read stdout within this time; while stdin is open it may be slow."""
@@ -49,7 +49,7 @@ class PipeReader(ObjectReceiveStream[str]):
     async def _read(self) -> None:
         with anyio.CancelScope() as self._wait_scope:
             await anyio.wait_readable(self._descriptor)
-            if data := os.read(self._descriptor, CHUNK_BYTES):
+            if data := os.read(self._descriptor, MAX_READ_BYTES):
                 self._split(data)
                 return
             self._lines.extend(filter(None, [b"".join(self._fragments)]))
@@ -123,7 +123,7 @@ def stdio_pipes(data: bytes = b"") -> Generator[dict[str, Any]]:
     Within the block descriptor 0 is the null device and 1 is stderr, so that a child process or a stray `print` cannot
     corrupt the protocol.
     """
-    if not are_pipes():
+    if not are_stdin_and_stdout_pipes():
         yield {}
         return
     was_blocking = os.get_blocking(1)  # the flag belongs to the pipe, and so to every process that has this end
