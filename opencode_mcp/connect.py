@@ -15,13 +15,13 @@ from .catalog.generations import DEFAULT_GENERATION, GENERATIONS
 from .exceptions import SettingsError, TransportError
 from .opencode import AttachedServer, Endpoint, OpenCodeClient, ServerPool
 from .opencode.allowlist import DirectoryAllowlist
-from .opencode.client import Observe
 from .opencode.concurrency import background_task_group
 from .opencode.endpoint import OpenCodeServer, RefusedServer
 from .opencode.expected_generation import ExpectedGeneration, read_seen_generation
 from .opencode.load_guard import LoadPolicy
 from .opencode.process.install import cache_folder
 from .opencode.prompt_policy import PromptPolicy
+from .opencode.transport import Observe
 from .settings import DEPTH_VARIABLE, Settings, without_password
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ import pytest
 from mcp.server.transport_security import DEFAULT_MAX_REQUEST_BODY_SIZE
 
 from opencode_mcp.catalog import Catalog
-from opencode_mcp.opencode import client
+from opencode_mcp.opencode import limiter
 from opencode_mcp.opencode.process import server_run
 from opencode_mcp.redaction import MARKER, credentials, known_secrets
 from opencode_mcp.server.http import app, auth, serve
@@ -25,7 +25,7 @@ PAGE = " ".join((Path(__file__).parents[1] / ".github" / "SECURITY.md").read_tex
         f"limited to {DEFAULT_MAX_REQUEST_BODY_SIZE / 2**20:g} MiB",
         f"within {serve.REQUEST_TIMEOUT_SECONDS:g} to {2 * serve.REQUEST_TIMEOUT_SECONDS:g} s",
         f"At most {app.MAX_SESSIONS:,} sessions",
-        f"{client.MAX_CONCURRENT_REQUESTS} concurrent requests and {client.MAX_CONCURRENT_PROMPTS} concurrent turns",
+        f"{limiter.MAX_CONCURRENT_REQUESTS} concurrent requests and {limiter.MAX_CONCURRENT_PROMPTS} concurrent turns",
         f"at most every {auth.MIN_REFRESH_SECONDS:g} s",
         f"`--token` has at least {parsing.MIN_TOKEN_CHARS} characters",
         f"random value of at least {credentials.MIN_RANDOM_CHARS} characters",

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable, Hashable, Mapping
-from contextlib import AbstractAsyncContextManager, AbstractContextManager, asynccontextmanager, nullcontext
+from collections.abc import AsyncGenerator, Hashable, Mapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from copy import copy
 from dataclasses import replace
 from functools import cache, partial
@@ -25,7 +25,7 @@ from .endpoint import Endpoint, OpenCodeServer, ProgressCallback, ignore_progres
 from .event_readers import READERS
 from .events import SILENCE_SECONDS, EventFeed
 from .expected_generation import ExpectedGeneration
-from .limiter import FairLimiter
+from .limiter import BridgeLimiters
 from .load_guard import LoadGuard, LoadPolicy
 from .models import parse_model
 from .prepare import PreparedCall, RequestParts, is_on_route, require_project, split_arguments, validate
@@ -33,28 +33,28 @@ from .prompt_policy import PromptPolicy
 from .request_body import encode_body
 from .responses import Answer, decode_response
 from .shared_reads import SharedReads
-from .transport import CONNECT_SECONDS, READ_SECONDS, create_http_client, inject_trace_context, unreachable_error
+from .transport import (
+    CONNECT_SECONDS,
+    READ_SECONDS,
+    Observe,
+    create_http_client,
+    inject_trace_context,
+    map_transport_errors,
+    parse_url,
+    unreachable_error,
+)
 from .version_check import VersionCheck
 
 T = TypeVar("T")
 
 QUICK_READ_SECONDS = 20.0
 """For read operations of task tools: they are quick, so a longer wait means a half-open connection."""
-MAX_CONCURRENT_REQUESTS = 32
-"""More concurrent requests do not make 1.18.33 faster, and use more of its memory."""
-MAX_CONCURRENT_PROMPTS = 32
-"""Prompts: 500 at once block every other response of 1.18.33 for 17 s."""
-FEW_REQUESTS = 2
-"""With so few, a bridge gives its share of the slots back to others."""
 RETRY_SECONDS = (0.1, 0.3, 1.0, 2.0)
 """Pauses before a read is sent again."""
 DEADLINE_MARGIN_SECONDS = 0.1
 """A request fails this long before the caller's deadline, so that the caller receives an error."""
 RETRIED_STATUSES = frozenset({429, 502, 503, 504})
 """Statuses after which a read is sent again."""
-
-Observe = Callable[[Operation], AbstractContextManager[object]]
-"""Returns the context manager that surrounds one request and its response."""
 
 
 class CallOptions(TypedDict, total=False):
@@ -108,32 +108,19 @@ class OpenCodeClient:
         self.allowlist = allowlist
         self.load_guard = LoadGuard(load_policy, allowlist, self._call_unchecked)
         self._http = cache(partial(create_http_client, server, transport))
+        self._default_headers = cache(lambda: dict(self._http().headers))
         self.caller: Hashable = None
         self.report_progress: ProgressCallback = ignore_progress
-        self._observe = observe
+        self.observe = observe
         self.retry_seconds: tuple[float, ...] = RETRY_SECONDS
         self.min_version: str | None = None
         self.expected = expected or ExpectedGeneration(catalog.generation)
         self._version_check = VersionCheck(self.expected)
         self._locks: WeakValueDictionary[str, anyio.Lock] = WeakValueDictionary()
-        self._demands = set[str]()
         self.shared_reads = SharedReads()
-        self._request_limiter = self._make_limiter("requests", MAX_CONCURRENT_REQUESTS)
-        self._prompt_limiter = self._make_limiter("prompts", MAX_CONCURRENT_PROMPTS)
+        self._limiters = BridgeLimiters(server)
         self._tasks = anyio.create_task_group()
         self.events = EventFeed(self.event_stream, self._tasks, READERS[catalog.generation.number])
-
-    def _make_limiter(self, name: str, slots: int) -> FairLimiter:
-        """Return a limiter of this bridge's share of the slots."""
-        server, demands = self.server, self._demands
-
-        def report_demand(waits: bool) -> None:
-            (demands.add if waits else demands.discard)(name)
-            server.publish(waits=bool(demands))
-
-        limiter = FairLimiter(lambda: server.share_of(slots), report_demand, FEW_REQUESTS)
-        server.on_bridges_changed(limiter.grant)
-        return limiter
 
     @property
     def http(self) -> httpx2.AsyncClient:
@@ -158,9 +145,7 @@ class OpenCodeClient:
     @property
     def waiting_count(self) -> int:
         """The number of requests that wait for a free slot."""
-        return (
-            self._request_limiter.waiting_count + self._prompt_limiter.waiting_count + self._version_check.waiting_count
-        )
+        return self._limiters.waiting_count + self._version_check.waiting_count
 
     def with_options(self, **options: Unpack[CallOptions]) -> Self:
         """Return this client with other options. Connections, limiters and events are shared."""
@@ -258,9 +243,8 @@ class OpenCodeClient:
         reasons: list[str] = []
         for pause in self.retry_seconds if operation.hints.read_only else ():
             try:
-                return replace(
-                    await self._send(operation, parts, read_seconds, report_progress), retried=tuple(reasons)
-                )
+                answer = await self._send(operation, parts, read_seconds, report_progress)
+                return replace(answer, retried=tuple(reasons)) if reasons else answer
             except (TransportError, APIError) as error:
                 if not self._may_retry(error, read_seconds) or seconds_left() - DEADLINE_MARGIN_SECONDS <= pause:
                     raise
@@ -335,17 +319,16 @@ class OpenCodeClient:
             endpoint = await self.endpoint_for(operation, report_progress)
             request = self.build_request(operation, parts, endpoint)
             request.extensions["timeout"] = httpx2.Timeout(read_seconds, connect=CONNECT_SECONDS).as_dict()
-            limiter = self._prompt_limiter if operation.execution_mode == "blocking" else self._request_limiter
+            is_prompt = operation.execution_mode == "blocking"
+            limiter = self._limiters.prompts if is_prompt else self._limiters.requests
             is_long_poll = "timeout_seconds" in parts.controls
-            async with (
-                nullcontext() if is_long_poll else limiter.slot(self.caller, report_progress),
-                self.map_transport_errors(operation, read_seconds),
-            ):
-                mark_started(self.server, operation, parts)
-                async with self.server.track_request(report_progress):
-                    response = await self.http.send(request, auth=endpoint.auth)
-                answer = decode_response(operation, response)
-                mark_finished(self.server, operation, parts, answer.value)
+            async with nullcontext() if is_long_poll else limiter.slot(self.caller, report_progress):
+                with map_transport_errors(operation, self.server, self.observe, read_seconds):
+                    mark_started(self.server, operation, parts)
+                    async with self.server.track_request(report_progress):
+                        response = await self.http.send(request, auth=endpoint.auth)
+                    answer = decode_response(operation, response)
+                    mark_finished(self.server, operation, parts, answer.value)
             return filter_sessions(self.allowlist, operation, answer) if self.allowlist.roots else answer
         raise RequestTimeout(
             f"{operation.name}: no response in time from {self.server.describe()}; the request may still take effect"
@@ -374,7 +357,7 @@ class OpenCodeClient:
         request = self.build_request(operation, parts, endpoint)
         request.headers["accept"] = "text/event-stream"
         request.extensions["timeout"] = httpx2.Timeout(read_seconds, connect=CONNECT_SECONDS).as_dict()
-        async with self.map_transport_errors(operation, None):
+        with map_transport_errors(operation, self.server, self.observe):
             response = await self.http.send(request, auth=endpoint.auth, stream=True)
             try:
                 if response.headers.get("content-type", "").partition(";")[0] != "text/event-stream":
@@ -392,44 +375,13 @@ class OpenCodeClient:
             InvalidArguments: the final URL is not on the operation's route.
         """
         query = f"?{httpx2.QueryParams(parts.query)}" if parts.query else ""
-        url = httpx2.URL(f"{endpoint.base_url}{parts.path}{query}")
+        url = parse_url(f"{endpoint.base_url}{parts.path}{query}")
         sent_path = str(url).removeprefix(endpoint.base_url).partition("?")[0]
         if url.host != endpoint.url.host or not is_on_route(operation, sent_path):
             raise InvalidArguments(operation.name, [f"the path {sent_path!r} leaves the route {operation.path}"])
         # Not http.build_request: it parses the URL several times, which takes longer than OpenCode's response.
         content, content_headers = encode_body(operation, parts.body)
-        request = httpx2.Request(
-            operation.method,
-            url,
-            content=content,
-            headers={**self.http.headers, **parts.headers, **operation.headers, **content_headers},
-        )
+        headers = {**self._default_headers(), **parts.headers, **operation.headers, **content_headers}
+        request = httpx2.Request(operation.method, url, content=content, headers=headers)
         inject_trace_context(request)
         return request
-
-    @asynccontextmanager
-    async def map_transport_errors(self, operation: Operation, read_seconds: float | None) -> AsyncGenerator[None]:
-        """Map transport exceptions to this package's, in one place; `observe` sees the mapped ones."""
-        describe = self.server.describe
-        with self._observe(operation):
-            try:
-                yield
-            except APIError as error:
-                if error.status < 500 or error.advice or not (shortage := self.server.describe_shortage()):
-                    raise
-                raise error.with_advice(shortage) from error
-            except (httpx2.ConnectError, httpx2.ConnectTimeout) as error:
-                raise unreachable_error(describe(), error) from error
-            except httpx2.TimeoutException as error:
-                raise RequestTimeout(
-                    f"{operation.name}: no response within {read_seconds:g} s from {describe()}; the "
-                    "request may still take effect"
-                    if read_seconds is not None
-                    else f"{operation.name}: no response in time from {describe()} ({type(error).__name__})"
-                ) from error
-            except (httpx2.RequestError, OSError) as error:  # OSError: a TLS error is not wrapped
-                reason = str(error) or type(error).__name__
-                raise TransportError(
-                    f"the connection to {describe()} was lost during {operation.name} ({reason}); the "
-                    "request may have taken effect"
-                ) from error

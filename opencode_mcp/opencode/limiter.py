@@ -1,4 +1,4 @@
-"""A fair concurrency limiter: waiting callers get slots round-robin, so that none starves."""
+"""Fair concurrency limiters: waiting callers get slots round-robin, so that none starves."""
 
 from __future__ import annotations
 
@@ -8,7 +8,14 @@ from contextlib import asynccontextmanager
 
 import anyio
 
-from .endpoint import ProgressCallback
+from .endpoint import OpenCodeServer, ProgressCallback
+
+MAX_CONCURRENT_REQUESTS = 32
+"""More concurrent requests do not make 1.18.33 faster, and use more of its memory."""
+MAX_CONCURRENT_PROMPTS = 32
+"""Prompts: 500 at once block every other response of 1.18.33 for 17 s."""
+FEW_REQUESTS = 2
+"""With so few, a bridge gives its share of the slots back to others."""
 
 
 class FairLimiter:
@@ -83,3 +90,27 @@ class FairLimiter:
         events.remove(event)
         if not events:
             del self._waiters[caller]
+
+
+class BridgeLimiters:
+    """The limiters of one bridge: of prompts, and of all other requests. Each has this bridge's share of the slots."""
+
+    def __init__(self, server: OpenCodeServer) -> None:
+        self._server = server
+        self._in_demand = set[str]()
+        self.requests = self._create("requests", MAX_CONCURRENT_REQUESTS)
+        self.prompts = self._create("prompts", MAX_CONCURRENT_PROMPTS)
+
+    def _create(self, name: str, slots: int) -> FairLimiter:
+        def report_demand(waits: bool) -> None:
+            (self._in_demand.add if waits else self._in_demand.discard)(name)
+            self._server.publish(waits=bool(self._in_demand))
+
+        limiter = FairLimiter(lambda: self._server.share_of(slots), report_demand, FEW_REQUESTS)
+        self._server.on_bridges_changed(limiter.grant)
+        return limiter
+
+    @property
+    def waiting_count(self) -> int:
+        """The number of requests that wait for a slot."""
+        return self.requests.waiting_count + self.prompts.waiting_count

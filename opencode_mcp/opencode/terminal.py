@@ -27,7 +27,7 @@ from .client import OpenCodeClient
 from .endpoint import Endpoint, ProgressCallback, ignore_progress
 from .prepare import RequestParts
 from .responses import Answer
-from .transport import CONNECT_SECONDS
+from .transport import CONNECT_SECONDS, map_transport_errors
 
 QUIET_SECONDS = 1.0
 """Without `until`, output counts as complete after a pause this long."""
@@ -77,7 +77,7 @@ async def drive_terminal(
     request = opencode.build_request(operation, parts, endpoint)
     await report_progress(f"connected to {request.url.path}")
     terminal_output = TerminalOutput(cursor=0)
-    async with opencode.map_transport_errors(operation, None):
+    with map_transport_errors(operation, opencode.server, opencode.observe):
         try:
             with anyio.move_on_after(parts.controls["timeout_seconds"]) as limit:
                 async with opencode.http.websocket(

@@ -1,4 +1,4 @@
-"""The HTTP client for a server: time limits, TLS, descriptions of failed connections, and the trace context.
+"""The HTTP client for a server: time limits, TLS, the errors of failed connections, and the trace context.
 
 A call's trace context is propagated to OpenCode if an OpenTelemetry SDK is configured.
 """
@@ -6,13 +6,16 @@ A call's trace context is propagated to OpenCode if an OpenTelemetry SDK is conf
 from __future__ import annotations
 
 import ssl
-from functools import partial
+from collections.abc import Callable, Generator
+from contextlib import AbstractContextManager, contextmanager
+from functools import lru_cache, partial
 
 import httpx2
 from opentelemetry.propagate import inject
 from opentelemetry.trace import ProxyTracerProvider, get_tracer_provider
 
-from opencode_mcp.exceptions import TLSError, TransportError
+from opencode_mcp.catalog import Operation
+from opencode_mcp.exceptions import APIError, RequestTimeout, TLSError, TransportError
 
 from .endpoint import Endpoint, OpenCodeServer
 from .os_limits import find_shortage_in_error
@@ -23,6 +26,9 @@ READ_SECONDS = 120.0
 
 UNKNOWN_ISSUER_CODES = frozenset({18, 19, 20, 21})
 """OpenSSL's codes for a certificate whose issuer is not trusted: self-signed, or the CA is not known."""
+
+Observe = Callable[[Operation], AbstractContextManager[object]]
+"""Returns the context manager that surrounds one request and its response."""
 
 NOT_TLS_REASONS = ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE", "UNEXPECTED_MESSAGE")
 """OpenSSL's reasons if the peer does not speak TLS."""
@@ -79,6 +85,36 @@ def unreachable_error(server_name: str, error: Exception) -> TransportError:
     )
 
 
+@contextmanager
+def map_transport_errors(
+    operation: Operation, server: OpenCodeServer, observe: Observe, read_seconds: float | None = None
+) -> Generator[None]:
+    """Map transport exceptions to this package's, in one place; `observe` sees the mapped ones."""
+    describe = server.describe
+    with observe(operation):
+        try:
+            yield
+        except APIError as error:
+            if error.status < 500 or error.advice or not (shortage := server.describe_shortage()):
+                raise
+            raise error.with_advice(shortage) from error
+        except (httpx2.ConnectError, httpx2.ConnectTimeout) as error:
+            raise unreachable_error(describe(), error) from error
+        except httpx2.TimeoutException as error:
+            raise RequestTimeout(
+                f"{operation.name}: no response within {read_seconds:g} s from {describe()}; the "
+                "request may still take effect"
+                if read_seconds is not None
+                else f"{operation.name}: no response in time from {describe()} ({type(error).__name__})"
+            ) from error
+        except (httpx2.RequestError, OSError) as error:  # OSError: a TLS error is not wrapped
+            reason = str(error) or type(error).__name__
+            raise TransportError(
+                f"the connection to {describe()} was lost during {operation.name} ({reason}); the "
+                "request may have taken effect"
+            ) from error
+
+
 def describe_tls_error(error: BaseException | None) -> str | None:
     """Describe a TLS error and what to do; None for any other error."""
     while error is not None and not isinstance(error, ssl.SSLError):
@@ -101,3 +137,9 @@ def inject_trace_context(request: httpx2.Request) -> None:
     # Without an SDK, the API would forward the client's headers.
     if not isinstance(get_tracer_provider(), ProxyTracerProvider):
         inject(request.headers)
+
+
+@lru_cache(maxsize=256)
+def parse_url(url: str) -> httpx2.URL:
+    """Return a URL; polls request the same few again and again."""
+    return httpx2.URL(url)

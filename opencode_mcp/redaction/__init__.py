@@ -11,6 +11,7 @@ from .credentials import MARKER
 from .known_secrets import COMPACT_JSON, KnownSecrets, credential_files, service_files
 from .redactor import (
     NO_REDACTION,
+    TESTED_POSITIONS,
     Redacted,
     Redactor,
     beginning_of,
@@ -26,6 +27,7 @@ __all__ = [
     "COMPACT_JSON",
     "MARKER",
     "NO_REDACTION",
+    "TESTED_POSITIONS",
     "KnownSecrets",
     "Position",
     "Redacted",

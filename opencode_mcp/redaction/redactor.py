@@ -29,6 +29,10 @@ JOINER = re.compile("\ufe0f?\u200d|[\u200c\ufe0e\ufe0f]")
 """A single joiner or variation selector, as between letters of some scripts and parts of an emoji."""
 
 
+TESTED_POSITIONS = frozenset({Position.CONTENT, Position.IDENTIFIER})
+"""Where `Redactor.changes_nothing` can be true: no key and no further position below decides what is redacted."""
+
+
 class Redacted(str):
     """A text in which `replaced` secrets are replaced by `MARKER`."""
 
@@ -70,17 +74,13 @@ class Redactor:
         redacted = redacted if is_printable_ascii(redacted) else INVISIBLE.sub(escape_invisible, redacted)
         return Redacted(redacted, replaced) if replaced else redacted
 
-    def has_quick_test(self, position: Position) -> bool:
-        """Whether `changes_nothing` can be true: what is redacted does not depend on positions."""
-        return position in {Position.CONTENT, Position.IDENTIFIER}
-
     def changes_nothing(self, value: Any, position: Position) -> bool:
         """Whether it is certain that a JSON value stays as it is; a quick test, so false says nothing.
 
         In content only known secrets and invisible characters are replaced. JSON escapes each character by itself, so a
         secret in a text or a key is, escaped, in the JSON as well.
         """
-        if not self.has_quick_test(position):
+        if position not in TESTED_POSITIONS:
             return False
         text = COMPACT_JSON.encode(value)
         has_escaped = any(escape in text for escape in INVISIBLE_ESCAPES)

@@ -18,6 +18,7 @@ from opencode_mcp.redaction import (
     COMPACT_JSON,
     MARKER,
     NO_REDACTION,
+    TESTED_POSITIONS,
     Position,
     Redactor,
     count_replaced,
@@ -133,7 +134,7 @@ class Truncation:
         if not isinstance(item, (dict, list)):
             return self.apply(item, position, pointer)
         key = id(cast("object", item)), position
-        has_test = self.redactor.has_quick_test(position)
+        has_test = position in TESTED_POSITIONS
         if has_test and not self.is_tested and key not in self.shared.items:
             self.shared.items[key] = self.test(item, position)
         known = self.shared.items.get(key)

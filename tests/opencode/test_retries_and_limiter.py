@@ -15,7 +15,7 @@ from opencode_mcp.opencode import OpenCodeClient
 from opencode_mcp.opencode import client as module
 from opencode_mcp.opencode.concurrency import background_task_group
 from opencode_mcp.opencode.endpoint import ignore_progress
-from opencode_mcp.opencode.limiter import FairLimiter
+from opencode_mcp.opencode.limiter import MAX_CONCURRENT_PROMPTS, MAX_CONCURRENT_REQUESTS, FairLimiter
 from opencode_mcp.tasks.session_watch import SessionWatch
 from opencode_mcp.tools.results import Limit, operation_result
 from opencode_mcp.tools.truncate import NO_REDACTION
@@ -240,8 +240,8 @@ async def test_demand_is_reported_when_it_changes_and_not_while_callers_wait() -
 @pytest.mark.parametrize(
     ("tool", "arguments", "bound"),
     [
-        ("global_health", {}, module.MAX_CONCURRENT_REQUESTS),
-        ("session_prompt", {"sessionID": "ses_1", "parts": []}, module.MAX_CONCURRENT_PROMPTS),
+        ("global_health", {}, MAX_CONCURRENT_REQUESTS),
+        ("session_prompt", {"sessionID": "ses_1", "parts": []}, MAX_CONCURRENT_PROMPTS),
     ],
 )
 async def test_concurrent_requests_are_limited(
@@ -283,7 +283,7 @@ async def test_blocking_prompts_do_not_block_reads(opencode: OpenCodeClient, mon
     monkeypatch.setattr(opencode.http, "send", send)
     turn = {"sessionID": "ses_1", "parts": list[Any]()}
     async with background_task_group() as tasks:
-        for _ in range(module.MAX_CONCURRENT_PROMPTS + 10):
+        for _ in range(MAX_CONCURRENT_PROMPTS + 10):
             tasks.start_soon(prepare_and_execute, opencode, opencode.catalog["session_prompt"], turn)
         await anyio.wait_all_tasks_blocked()
         with anyio.fail_after(30):
