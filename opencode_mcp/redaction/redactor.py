@@ -30,7 +30,7 @@ JOINER = re.compile("\ufe0f?\u200d|[\u200c\ufe0e\ufe0f]")
 
 
 TESTED_POSITIONS = frozenset({Position.CONTENT, Position.IDENTIFIER})
-"""Where `Redactor.changes_nothing` can be true: no key and no further position below decides what is redacted."""
+"""Where `Redactor.changes_nothing` can be true: only known values are redacted there, whatever the keys are."""
 
 
 class Redacted(str):
