@@ -1,10 +1,11 @@
-"""The row about polled tasks: what a client costs that asks for each of its running tasks once a second."""
+"""The rows about polled tasks: what a client costs that asks for each of its running tasks once a second."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from pathlib import Path
 
 import anyio
 import httpx2
@@ -42,28 +43,37 @@ class PollingCost:
 
 
 async def measure_rows(setup: BenchmarkSetup, scale: float) -> list[ResultRow]:
-    """Measure the row about polled tasks."""
-    tasks = max(10, round(TASKS * scale))
-    cost = await poll_tasks(setup, tasks, max(10.0, POLLING_SECONDS * scale))
+    """Measure the rows about polled tasks; a short run has the first only, as OpenCode loads directories slowly."""
+    tasks, seconds = max(10, round(TASKS * scale)), max(10.0, POLLING_SECONDS * scale)
+    rows = [make_row("in one directory", tasks, await poll_tasks(setup, [setup.project] * tasks, seconds))]
+    if scale >= 1:
+        directories = [setup.folder / "polled" / str(number) for number in range(tasks)]
+        for directory in directories:
+            directory.mkdir(parents=True)
+        cost = await poll_tasks(setup, directories, seconds)
+        rows.append(make_row("each in a directory of its own", tasks, cost))
+    return rows
+
+
+def make_row(where: str, tasks: int, cost: PollingCost) -> ResultRow:
+    """Return the row of tasks that run somewhere."""
     note = (
         f"{cost.polls:.0f} polls per second take {format_number(1000 * cost.bridge_cpu / cost.polls)} ms of the "
         f"bridge's CPU each; OpenCode uses {cost.opencode_cpu:.0%} of a core, {cost.idle_opencode_cpu:.0%} without "
         "polls."
     )
-    return [
-        ResultRow(
-            f"`tasks/get` of {tasks} running tasks, each once a second: requests to OpenCode per second",
-            {"bridge": Samples([cost.requests], "/s"), "without polls": Samples([cost.idle_requests], "/s")},
-            [cost.requests],
-            "bridge",
-            TARGETS["polls"],
-            note=note,
-        )
-    ]
+    return ResultRow(
+        f"`tasks/get` of {tasks} running tasks {where}, each once a second: requests to OpenCode per second",
+        {"bridge": Samples([cost.requests], "/s"), "without polls": Samples([cost.idle_requests], "/s")},
+        [cost.requests],
+        "bridge",
+        TARGETS["polls"],
+        note=note,
+    )
 
 
-async def poll_tasks(setup: BenchmarkSetup, tasks: int, seconds: float) -> PollingCost:
-    """Poll tasks that wait for their models, each once a second."""
+async def poll_tasks(setup: BenchmarkSetup, directories: Sequence[Path], seconds: float) -> PollingCost:
+    """Poll tasks that wait for their models, one for each directory, each once a second."""
     port = free_port()
     environ = {**setup.attached_environ, "OPENCODE_MCP_NO_AUTH": "1", "OPENCODE_MCP_DIRECTORY": str(setup.project)}
     del environ["OPENCODE_MCP_TOKEN"]
@@ -78,7 +88,7 @@ async def poll_tasks(setup: BenchmarkSetup, tasks: int, seconds: float) -> Polli
             return await count_requests(http), cpu_seconds(bridge.pid), cpu_seconds(opencode)
 
         async with TaskClient(url) as client:
-            handles = await start_tasks(client, tasks)
+            handles = await start_tasks(client, directories)
             await poll_each(client, handles, WARM_UP_SECONDS)
         readings = [await read()]
         await anyio.sleep(seconds)
@@ -96,19 +106,14 @@ async def poll_tasks(setup: BenchmarkSetup, tasks: int, seconds: float) -> Polli
         return PollingCost(polls / seconds, requests, idle[0], bridge_cpu, idle[1], opencode_cpu, idle[2], memory)
 
 
-async def start_tasks(client: Client, count: int) -> list[TaskHandle]:
-    """Start tasks whose model never answers."""
+async def start_tasks(client: Client, directories: Sequence[Path]) -> list[TaskHandle]:
+    """Start tasks whose model never answers, one for each directory, which OpenCode loads one after another."""
     handles: list[TaskHandle] = []
-
-    async def start() -> None:
-        arguments = {"prompt": "script:hang", "timeout_seconds": 0}
+    for directory in directories:
+        arguments = {"prompt": "script:hang", "directory": str(directory), "timeout_seconds": 0}
         handle = await client.session.call_tool("run_task", arguments, allow_claimed=True)
         assert isinstance(handle, TaskHandle), handle
         handles.append(handle)
-
-    async with anyio.create_task_group() as group:
-        for _ in range(count):
-            group.start_soon(start)
     return handles
 
 

@@ -78,7 +78,7 @@ async def measure_unit_costs(setup: BenchmarkSetup) -> MeasuredCosts:
         session_memory = await measure_session_memory(replica)
     async with open_replica(setup) as replica, setup.open_direct_client() as direct:
         event, notification, subscriber_memory = await measure_subscribers(replica, direct)
-    polling = await poll_tasks(setup, TASKS, POLLING_SECONDS)
+    polling = await poll_tasks(setup, [setup.project] * TASKS, POLLING_SECONDS)
     return MeasuredCosts(
         call=call_cpu[0],
         poll=(polling.bridge_cpu - polling.idle_bridge_cpu) / polling.polls,
