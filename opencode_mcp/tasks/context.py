@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal, Protocol
 
 from opencode_mcp.opencode import OpenCodeClient, ProgressCallback, ServerPool
+from opencode_mcp.opencode.endpoint import ignore_progress
 from opencode_mcp.opencode.models import AgentRequest
 from opencode_mcp.redaction import NO_REDACTION, Redactor
 
@@ -94,6 +95,14 @@ class Context:
             return self
         elicitor = None if self.elicitor is None else TaskElicitor()
         return replace(self, held_tool=tool, elicitor=elicitor)
+
+    def without_caller(self) -> Context:
+        """Return the context of what goes on without the call: it reports no progress, and asks no user.
+
+        Progress for a client that has gone may never be sent, also that of a request that is sent again.
+        """
+        servers = self.servers.with_options(report_progress=ignore_progress)
+        return replace(self, servers=servers, report_progress=ignore_progress, elicitor=None, resume_state=None)
 
     @property
     def opencode(self) -> OpenCodeClient:

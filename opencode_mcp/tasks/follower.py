@@ -13,7 +13,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Awaitable, Callable, Generator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
 
 import anyio
@@ -21,7 +21,6 @@ from anyio.abc import TaskGroup
 
 from opencode_mcp.exceptions import APIError, OpenCodeError, WorkflowError
 from opencode_mcp.opencode.concurrency import background_task_group
-from opencode_mcp.opencode.endpoint import ignore_progress
 from opencode_mcp.opencode.engine import DEFAULT_AGENT, engine_of
 from opencode_mcp.opencode.events import Event, event_session_id
 from opencode_mcp.opencode.models import Session
@@ -267,8 +266,7 @@ def follow(context: Context, session_id: str) -> None:
     followed[session_id] = anyio.current_time()  # a follower that is about to end goes on
     if is_followed:
         return
-    plain = replace(context, report_progress=ignore_progress, elicitor=None, resume_state=None)
-    tasks.start_soon(partial(follow_until_ended, plain, session_id))
+    tasks.start_soon(partial(follow_until_ended, context.without_caller(), session_id))
 
 
 async def follow_until_ended(context: Context, session_id: str) -> None:

@@ -9,7 +9,7 @@ changes nothing, as the state is read.
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
 
@@ -17,7 +17,6 @@ import anyio
 
 from opencode_mcp.exceptions import APIError, OpenCodeError, WorkflowError
 from opencode_mcp.opencode.concurrency import gather
-from opencode_mcp.opencode.endpoint import ignore_progress
 from opencode_mcp.opencode.events import Event, event_session_id
 
 from .context import Context
@@ -187,8 +186,7 @@ def notify_of(context: Context, prompt: SentPrompt, reported_error: ReportedErro
     tasks = context.servers.tasks
     was_sent = prompt.previous_prompt_id is not None or prompt.queued_id is not None
     if context.send_event is not None and tasks is not None and was_sent:
-        plain = replace(context, report_progress=ignore_progress, elicitor=None, resume_state=None)
-        tasks.start_soon(partial(notify_until_ended, plain, prompt, reported_error))
+        tasks.start_soon(partial(notify_until_ended, context.without_caller(), prompt, reported_error))
 
 
 def notify_of_failed_start(context: Context, session_id: str | None, directory: str, failure: Exception) -> None:

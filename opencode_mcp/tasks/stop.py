@@ -74,7 +74,7 @@ async def abandon(
     message before the prompt, None if unknown.
     """
     with anyio.CancelScope(shield=True), anyio.move_on_after(STOP_SECONDS), suppress(OpenCodeError):
-        async with context.for_session(session_id) as session_context:
+        async with context.without_caller().for_session(session_id) as session_context:
             if prompt_id is not None and await withdraw(session_context, session_id, prompt_id):
                 return
             started = anyio.current_time()
