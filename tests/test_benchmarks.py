@@ -6,6 +6,7 @@ import asyncio
 import os
 import sys
 import time
+from pathlib import Path
 
 import anyio
 import pytest
@@ -57,6 +58,19 @@ def test_each_target_says_what_a_short_run_accepts() -> None:
     assert [name for name, target in TARGETS.items() if target.bound <= 0] == []
     assert Target(0.6, check_factor=2.0, reason="it is new").check_limit == "checked: <= 1.2, as it is new"
     assert Target(0.9, at_least=True).check_limit == "checked: >= 0.6"
+
+
+def identify(target: Target) -> tuple[float, str, bool]:
+    """Return what the page shows of a target."""
+    return target.bound, target.unit, target.at_least
+
+
+def test_the_page_compares_its_results_with_the_targets_of_today() -> None:
+    """`python -m benchmarks` writes all of them."""
+    page = Path(__file__).parents[1] / "docs/performance.md"
+    _, results = chart.parse_tables(page.read_text(encoding="utf-8"))
+
+    assert {identify(row.target) for row in results.rows} == {identify(target) for target in TARGETS.values()}
 
 
 def test_a_ratio_to_a_sum_is_taken_round_by_round() -> None:

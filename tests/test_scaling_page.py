@@ -123,6 +123,12 @@ def test_costs_are_those_that_the_page_shows() -> None:
     assert vars(scaling_report.parse_costs(page)) == pytest.approx(shown)
 
 
+def test_the_page_is_of_the_sizes_that_the_command_measures() -> None:
+    _, results = chart.parse_tables(PAGE)
+
+    assert [tuple(curve.sizes) for curve in results.curves] == [scaling_report.SUBSCRIBERS] * 3
+
+
 def test_the_plans_of_the_page_follow_from_its_unit_costs() -> None:
     plans = "\n".join(scaling_report.format_plans(scaling_report.parse_costs(PAGE), Workload()))
 
