@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import AsyncGenerator, Callable, Hashable
 from contextlib import asynccontextmanager
+from functools import partial
 
 import anyio
 
@@ -106,7 +107,7 @@ class BridgeLimiters:
             (self._in_demand.add if waits else self._in_demand.discard)(name)
             self._server.publish(waits=bool(self._in_demand))
 
-        limiter = FairLimiter(lambda: self._server.share_of(slots), report_demand, FEW_REQUESTS)
+        limiter = FairLimiter(partial(self._server.share_of, slots), report_demand, FEW_REQUESTS)
         self._server.on_bridges_changed(limiter.grant)
         return limiter
 

@@ -21,7 +21,7 @@ from .redactor import (
     refuse_marker,
     to_one_line,
 )
-from .structure import Position
+from .structure import Position, item_positions
 
 __all__ = [
     "COMPACT_JSON",
@@ -36,6 +36,7 @@ __all__ = [
     "count_replaced",
     "credential_files",
     "end_of",
+    "item_positions",
     "keep_redaction_count",
     "refuse_marker",
     "service_files",

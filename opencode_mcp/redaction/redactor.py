@@ -115,7 +115,7 @@ class Redactor:
             fields = self.iter_fields(cast("Mapping[str, Any]", value), position)
             return {name: self.redact(inner, item_position) for name, inner, item_position in fields}
         if isinstance(value, Sequence) and not isinstance(value, bytes):
-            items = self.iter_items(cast("Sequence[Any]", value), position)
+            items = item_positions(position, cast("Sequence[Any]", value))
             return [self.redact(item, item_position) for item, item_position in items]
         return value
 
@@ -123,10 +123,6 @@ class Redactor:
         """Yield an object's fields: the redacted name, the unredacted value, the value's position."""
         for name, inner in value.items():
             yield self.redact_text(name), inner, field_position(position, name, inner, value)
-
-    def iter_items(self, value: Sequence[Any], position: Position) -> Iterator[tuple[Any, Position]]:
-        """Yield the items of a list as they are, with their positions."""
-        return item_positions(position, value)
 
 
 NO_REDACTION = Redactor(show_secrets=True)

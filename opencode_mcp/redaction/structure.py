@@ -105,7 +105,7 @@ def content_position(position: Position, name: str, value: Any, owner: Mapping[s
         return Position.CONFIG
     if position is not Position.CONTENT and name == "responseHeaders" and "isRetryable" in owner:
         return Position.PAIRS
-    return Position.IDENTIFIER if is_identifier(name, value) else position
+    return Position.IDENTIFIER if is_identifier_key(name) and not isinstance(value, Mapping) else position
 
 
 def config_position(name: str, value: Any, owner: Mapping[str, Any]) -> Position:
@@ -120,7 +120,7 @@ def config_position(name: str, value: Any, owner: Mapping[str, Any]) -> Position
         return Position.ARGUMENTS
     if holds_secret(name, value, owner):
         return Position.SECRET
-    if is_identifier(name, value):
+    if is_identifier_key(name) and not isinstance(value, Mapping):
         return Position.IDENTIFIER
     return Position.ADDRESS if name == "url" else Position.CONFIG
 
@@ -147,14 +147,9 @@ def is_credentials_path(name: str, value: Any) -> bool:
     return isinstance(value, str) and split_words(name)[-1:] == ("credentials",) and PATH.match(value) is not None
 
 
-def is_identifier(name: str, value: Any) -> bool:
-    """Whether a field is an id, a path or a directory, or a list of these."""
-    return is_identifier_key(name) and not isinstance(value, Mapping)
-
-
 @lru_cache(maxsize=4096)
 def is_identifier_key(name: str) -> bool:
-    """Whether a key names an id, a path or a directory."""
+    """Whether a key names an id, a path or a directory, or a list of these."""
     return name in IDENTIFIER_KEYS or name.endswith(IDENTIFIER_ENDINGS)
 
 

@@ -22,6 +22,7 @@ from opencode_mcp.redaction import (
     Position,
     Redactor,
     count_replaced,
+    item_positions,
     keep_redaction_count,
 )
 
@@ -109,7 +110,7 @@ class Truncation:
         if isinstance(value, list):
             items = cast("list[Any]", value)
             self.add_omission(pointer, "items", self.max_items, len(items))
-            positioned = enumerate(self.redactor.iter_items(items, position))
+            positioned = enumerate(item_positions(position, items))
             return [
                 self.apply_item(item, item_position, f"{pointer}/{number}")
                 for number, (item, item_position) in self.take(positioned)
