@@ -275,7 +275,7 @@ async def run_redis() -> AsyncGenerator[tuple[str, int]]:
         RuntimeError: there is none on PATH.
     """
     if (program := shutil.which("redis-server")) is None:
-        raise RuntimeError("there is no redis-server on PATH")
+        raise RuntimeError("redis-server is not on PATH")
     port = free_port()
     command = (program, "--bind", "127.0.0.1", "--port", str(port), "--save", "", "--appendonly", "no")
     async with run_server(command, {}, port) as redis:

@@ -21,7 +21,7 @@ class DeferredPackage(ModuleType):
         """Run `__init__`, and return the name from the package; within `__init__`, a name that it has defined.
 
         Raises:
-            AttributeError: there is no such name.
+            AttributeError: the package has no attribute of this name.
             Exception: `__init__` failed.
         """
         with LOCK:

@@ -90,7 +90,7 @@ async def test_a_stream_stays_open_between_two_tasks(streams: Streams, monkeypat
         feed = streams.feed(tasks)
         with feed.subscribe(first.listen):
             await eventually(lambda: "stream.ready" in first.types)
-        await streams.send("nobody.listens")
+        await streams.send("session.updated")
         await anyio.wait_all_tasks_blocked()
         with feed.subscribe(second.listen):
             await streams.send("session.idle")

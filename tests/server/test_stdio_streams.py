@@ -75,7 +75,7 @@ async def test_requests_that_were_read_together_are_received_together(pipe_ends:
 
 
 async def test_a_reader_that_is_ended_returns_no_more(pipe_ends: tuple[int, int]) -> None:
-    """Neither what waits to be received nor what comes later, and whoever waits for it waits no longer."""
+    """Lines that wait and lines that come later are dropped, and a pending receive ends."""
     receive, send = pipe_ends
     waiting, full = PipeReader(receive), PipeReader(receive, b"one\ntwo\n")
     assert await full.receive() == "one"
