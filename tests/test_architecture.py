@@ -16,6 +16,7 @@ LAYERS: tuple[str, ...] = (
     "importing",
     "suggestions",
     "skills",
+    "board",
     "redaction",
     "openapi",
     "catalog",

@@ -18,7 +18,7 @@ from mcp.server.context import CallNext, HandlerResult
 from mcp.server.lowlevel import NotificationOptions, Server
 from opentelemetry.trace import ProxyTracerProvider, get_tracer_provider
 
-from opencode_mcp import __version__
+from opencode_mcp import __version__, board
 from opencode_mcp.catalog import Catalog
 from opencode_mcp.connect import connect, make_allowlist, make_load_policy
 from opencode_mcp.exceptions import SettingsError
@@ -120,6 +120,7 @@ class BridgeServer(Server[Lifespan]):
             self.middleware.clear()  # the SDK's spans: a short call takes 4 to 7 % more CPU with them
         serve_tasks(self, lambda: self._handlers.tasks)
         serve_skills(self)
+        self.extensions = {**self.extensions, board.EXTENSION_ID: {}}
         self.middleware.append(StateSeal(settings.state_key, self.name))
         self.middleware.append(self._fit_to_view)  # pyright: ignore[reportArgumentType] - it need not be `async def`
         if self.metrics is not None:

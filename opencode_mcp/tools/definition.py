@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from opencode_mcp import board
 from opencode_mcp.catalog import Operation
 from opencode_mcp.catalog.annotations import Hints
 from opencode_mcp.catalog.listing import find_longest_prefix
@@ -19,6 +20,12 @@ CLIENT_CHARS = 50_000
 
 ALWAYS_LOADED = {"anthropic/alwaysLoad": True}
 """`_meta` of a tool that Claude Code loads at the start, without a search."""
+
+SHOW_BOARD = frozenset({"run_tasks", "wait_for_tasks", "report_task", "collect_changes", "list_tasks"})
+"""The task tools beside whose results clients with MCP Apps show the board."""
+
+FOR_BOARD_ONLY = frozenset({"list_tasks"})
+"""The task tools that such clients hide from the model. Others list them, as the tools do not depend on the client."""
 
 DESCRIBE_REPORTS = frozenset({"run_task", "report_task"})
 """The tools whose output schema has a report's fields whole: the one called most, and the one that a read-only server
@@ -52,7 +59,16 @@ def task_definition(tool: TaskTool) -> dict[str, Any]:
     """Return a task tool's definition."""
     is_outlined = tool.output is TaskReport and tool.name not in DESCRIBE_REPORTS
     compact = outline_output_schema if is_outlined else compact_output_schema
-    return {**tool_definition(tool), "outputSchema": compact(tool.output_schema), "_meta": ALWAYS_LOADED}
+    return {**tool_definition(tool), "outputSchema": compact(tool.output_schema), "_meta": task_meta(tool.name)}
+
+
+def task_meta(name: str) -> dict[str, Any]:
+    """Return the `_meta` of a task tool."""
+    ui = {
+        **({"resourceUri": board.URI} if name in SHOW_BOARD else {}),
+        **({"visibility": ["app"]} if name in FOR_BOARD_ONLY else {}),
+    }
+    return {**({} if name in FOR_BOARD_ONLY else ALWAYS_LOADED), **({"ui": ui} if ui else {})}
 
 
 def tool_definition(

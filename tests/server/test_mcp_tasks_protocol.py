@@ -57,7 +57,11 @@ async def client(catalog: Catalog, tmp_path: Path) -> AsyncGenerator[TaskClient]
 async def test_a_modern_client_finds_the_extension(client: TaskClient) -> None:
     """In the capabilities of the server, without settings."""
     discovered = await client.request("server/discover")
-    assert discovered["capabilities"]["extensions"] == {EXTENSION: {}, "io.modelcontextprotocol/skills": {}}
+    assert discovered["capabilities"]["extensions"] == {
+        EXTENSION: {},
+        "io.modelcontextprotocol/skills": {},
+        "io.modelcontextprotocol/ui": {},
+    }
 
 
 async def test_an_older_client_does_not(catalog: Catalog, tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ import mcp_types as types
 import pytest
 from mcp import Client, MCPError
 
+from opencode_mcp import board
 from opencode_mcp.catalog import Catalog
 from opencode_mcp.redaction import MARKER
 from opencode_mcp.server.resources.readers import Content
@@ -28,6 +29,7 @@ pytestmark = pytest.mark.anyio
 FIXED = [
     *(f"opencode://{name}" for name in ("sessions", "agents", "models", "config", "operations")),
     *(skill.uri for skill in read_skills()),
+    board.URI,
 ]
 PIXEL = base64.b64decode(
     "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNkYPhfDwAChwGA60e6kgAAAABJRU5ErkJggg=="

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import base64
 import logging
-from collections.abc import Awaitable, Callable, Generator
+from collections.abc import Awaitable, Callable, Generator, Mapping
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Literal
 
@@ -17,6 +17,7 @@ import mcp_types as types
 from mcp.shared.exceptions import MCPError
 from mcp.shared.uri_template import UriTemplate
 
+from opencode_mcp import board
 from opencode_mcp.catalog import Catalog
 from opencode_mcp.exceptions import APIError, InvalidArguments, NotFound, OpenCodeError
 from opencode_mcp.opencode import OpenCodeClient
@@ -45,7 +46,7 @@ class ResourceDefinition:
     `needs` is the tool name of the operation without which OpenCode does not have it.
 
     `mime_type` is None where it depends on the resource; `ttl_ms` is how long a client may cache it, and a cache with
-    the `cache_scope` "public" may serve several users.
+    the `cache_scope` "public" may serve several users. `content_meta` is the `_meta` of its content.
     """
 
     uri: UriTemplate
@@ -58,6 +59,7 @@ class ResourceDefinition:
     ttl_ms: int = 0
     cache_scope: Literal["private", "public"] = "private"
     needs: str | None = None
+    content_meta: Mapping[str, Any] = field(default_factory=dict[str, Any])
 
     def is_in(self, catalog: Catalog) -> bool:
         """Whether OpenCode has it."""
@@ -202,6 +204,18 @@ RESOURCES: tuple[ResourceDefinition, ...] = (
         ttl_ms=STATIC_TTL_MS,
     ),
     *map(define_skill, read_skills()),
+    define_resource(
+        board.URI,
+        "board",
+        "Board of tasks",
+        "The page that clients with MCP Apps show beside the results of task tools, for people: every task of the "
+        "project, what waits for an answer, and the changes.",
+        board.MIME_TYPE,
+        readers.board_page,
+        ttl_ms=STATIC_TTL_MS,
+        cache_scope="public",
+        content_meta={"ui": {"prefersBorder": True}},
+    ),
 )
 
 
@@ -270,7 +284,7 @@ async def read_resource(context: RequestContext, params: types.ReadResourceReque
         ):
             content = await definition.read(servers, **variables)
         value, replaced = content.render(lifespan.redactor, lifespan.result_chars)
-    meta = {"redacted": replaced} if replaced else None
+    meta = {**definition.content_meta, **({"redacted": replaced} if replaced else {})} or None
     if isinstance(value, bytes):
         blob = base64.b64encode(value).decode()
         item = types.BlobResourceContents(uri=params.uri, mime_type=content.mime_type, blob=blob)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, cast
 
+from opencode_mcp import board
 from opencode_mcp.catalog.sensitive import answer_position
 from opencode_mcp.exceptions import APIError, InvalidArguments, NotFound
 from opencode_mcp.opencode import OpenCodeClient, ServerPool, execute
@@ -237,6 +238,11 @@ async def operation(servers: ServerPool, name: str, pointer: str = "") -> Conten
 async def skill(servers: ServerPool, text: str) -> Content:
     """Return the file of a skill; needs no OpenCode."""
     return PackageFile(text, "text/markdown")
+
+
+async def board_page(servers: ServerPool) -> Content:
+    """Return the page of the board; needs no OpenCode."""
+    return PackageFile(board.read_page(), board.MIME_TYPE)
 
 
 async def agents(servers: ServerPool) -> Content:

@@ -1,0 +1,37 @@
+"""The board of tasks: one self-contained page, which clients show (MCP Apps) and `opencode-mcp board` serves."""
+
+from __future__ import annotations
+
+import base64
+import re
+from hashlib import sha256
+from pathlib import Path
+
+URI = "ui://opencode/board"
+MIME_TYPE = "text/html;profile=mcp-app"
+
+EXTENSION_ID = "io.modelcontextprotocol/ui"
+"""The id of MCP Apps. It and the type are those of `mcp.server.apps`, whose import takes 4 ms of each start."""
+
+PAGE = Path(__file__).parent / "board.html"
+CHARSET = '<meta charset="utf-8">'
+INLINE_SCRIPT = re.compile("<script>(.*?)</script>", re.DOTALL)
+
+
+def read_page() -> str:
+    """Return the HTML of the board with its Content-Security-Policy, which comes before anything that it restricts.
+
+    Only the page's own scripts run, named by their hashes, and only its own origin can be connected to.
+    """
+    html = PAGE.read_text(encoding="utf-8")
+    scripts = " ".join(f"'{hash_of(script)}'" for script in INLINE_SCRIPT.findall(html)) or "'none'"
+    policy = (
+        f"default-src 'none'; script-src {scripts}; style-src 'unsafe-inline'; connect-src 'self'; img-src data:; "
+        "base-uri 'none'; form-action 'none'"
+    )
+    return html.replace(CHARSET, f'{CHARSET}<meta http-equiv="Content-Security-Policy" content="{policy}">', 1)
+
+
+def hash_of(script: str) -> str:
+    """Return the hash of an inline script, as a Content-Security-Policy has it."""
+    return f"sha256-{base64.b64encode(sha256(script.encode()).digest()).decode()}"
