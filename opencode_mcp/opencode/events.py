@@ -23,6 +23,7 @@ from anyio.abc import TaskGroup
 from opencode_mcp.exceptions import OpenCodeError, UnexpectedResponse
 from opencode_mcp.redaction import beginning_of
 
+from .concurrency import background_task_group
 from .event_readers import ReadFrame
 from .models import VALUE_CHARS
 from .responses import TRACE_MARK, strip_stack_traces
@@ -114,30 +115,30 @@ class EventFeed:
             except (AttributeError, KeyError, TypeError, ValueError) as error:
                 raise UnexpectedResponse(f"unexpected event {event.get('type')!r}: {error!r}") from error
 
-    async def _dispatch_ready(self, scope: anyio.CancelScope) -> None:
+    async def _dispatch_ready(self) -> None:
         await anyio.sleep(SUBSCRIBE_LAG_SECONDS)
-        if scope is self._read_scope:
-            self._dispatch({"type": "stream.ready", "properties": {}})
+        self._dispatch({"type": "stream.ready", "properties": {}})
 
     async def _run(self, scope: anyio.CancelScope) -> None:
         """Read until `scope` is cancelled, or until a connection has ended and there are no listeners."""
         try:
             with scope:
-                await self._read(scope)
+                await self._read()
         finally:
             if self._read_scope is scope:
                 self._read_scope = None
 
-    async def _read(self, scope: anyio.CancelScope) -> None:
+    async def _read(self) -> None:
         """Read, and reconnect when the stream ends or fails: only for listeners, as it starts a managed server."""
         failures = 0
         while self._listeners:
             try:
-                async for event in self._read_connection():
-                    failures = 0
-                    self._dispatch(event)
-                    if event["type"] == "stream.connected":
-                        self._tasks.start_soon(self._dispatch_ready, scope)
+                async with background_task_group() as connection:  # it is not ready any more once it has ended
+                    async for event in self._read_connection():
+                        failures = 0
+                        self._dispatch(event)
+                        if event["type"] == "stream.connected":
+                            connection.start_soon(self._dispatch_ready)
             except OpenCodeError as error:
                 log.info("lost the event stream: %s", error)
                 self._dispatch({"type": "stream.lost", "properties": {"reason": str(error)}})

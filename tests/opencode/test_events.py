@@ -17,7 +17,7 @@ from opencode_mcp.exceptions import TransportError
 from opencode_mcp.opencode import events
 from opencode_mcp.opencode.concurrency import background_task_group
 from opencode_mcp.opencode.event_readers import READERS
-from opencode_mcp.opencode.events import EventFeed
+from opencode_mcp.opencode.events import SUBSCRIBE_LAG_SECONDS, EventFeed
 from tests.eventually import eventually
 
 pytestmark = pytest.mark.anyio
@@ -73,13 +73,15 @@ async def streams() -> AsyncGenerator[Streams]:
 
 @dataclass
 class Heard:
-    """The types of the events that a listener has received."""
+    """The types of the events that a listener has received, and when it did."""
 
     types: list[str] = field(default_factory=list[str])
+    times: list[float] = field(default_factory=list[float])
 
     def listen(self, event: events.Event) -> None:
         """Receive an event."""
         self.types.append(event["type"])
+        self.times.append(anyio.current_time())
 
 
 async def test_a_stream_stays_open_between_two_tasks(streams: Streams, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -130,6 +132,29 @@ async def test_a_lost_connection_is_made_again(streams: Streams) -> None:
             await streams.lose_connection()
             await eventually(lambda: heard.types.count("stream.ready") == 2)
     assert heard.types == ["stream.connected", "stream.ready", "stream.lost", "stream.connected", "stream.ready"]
+
+
+async def test_a_connection_is_ready_by_its_own_time(streams: Streams) -> None:
+    """That an earlier one would have been ready says nothing of it: OpenCode may not send all its events yet."""
+    heard = Heard()
+    async with background_task_group() as tasks:
+        with streams.feed(tasks).subscribe(heard.listen):
+            await streams.lose_connection()
+            await eventually(lambda: "stream.ready" in heard.types)
+    assert heard.types == ["stream.connected", "stream.lost", "stream.connected", "stream.ready"]
+    assert heard.times[3] - heard.times[2] > 0.9 * SUBSCRIBE_LAG_SECONDS
+
+
+async def test_a_lost_connection_never_is_ready(streams: Streams, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A listener that waits for it waits for the next one."""
+    monkeypatch.setattr(events, "SUBSCRIBE_LAG_SECONDS", 0.02)
+    monkeypatch.setattr(events, "RECONNECT_SECONDS", (0.1,))
+    heard = Heard()
+    async with background_task_group() as tasks:
+        with streams.feed(tasks).subscribe(heard.listen):
+            await streams.lose_connection()
+            await eventually(lambda: heard.types.count("stream.connected") == 2)
+    assert heard.types[:3] == ["stream.connected", "stream.lost", "stream.connected"]
 
 
 async def test_a_connection_that_nothing_listens_to_is_not_made_again(
