@@ -196,6 +196,26 @@ async def test_a_subscriber_of_a_new_replica_is_notified(
         await wait_for_streams(proxy, 1)
 
 
+async def test_the_list_of_sessions_is_watched_by_one_replica(
+    connect: Connect, shared: Settings, proxy: RecordingProxy
+) -> None:
+    """Clients of both eras, at replicas of their own, are notified of a session that none of them subscribed to."""
+    uri = "opencode://sessions"
+    async with AsyncExitStack() as stack:
+        recorders = [UpdateRecorder() for _ in CLIENT_MODES]
+        clients = [
+            await stack.enter_async_context(connect(shared, mode=era, message_handler=updates.record))
+            for era, updates in zip(CLIENT_MODES, recorders, strict=True)
+        ]
+        for client in clients:
+            await stack.enter_async_context(subscribe_while(client, uri))
+        await wait_until_quiet(*recorders)
+        await new_session(clients[0])
+        for updates in recorders:
+            await updates.wait_for_update(uri)
+        await wait_for_streams(proxy, 1)
+
+
 async def test_redis_receives_only_uris(connect: Connect, shared: Settings, redis: RedisServer) -> None:
     """Its keys are this deployment's, name what is watched, and are gone with the last subscriber."""
     async with Redis.from_url(redis.url, decode_responses=True) as looking, connect(shared) as client:

@@ -27,7 +27,7 @@ from tests.facts import facts
 
 from .conftest import call, new_session, prompt, read, read_json
 from .tcp_proxy import open_recording_proxy
-from .test_subscriptions import UpdateRecorder, subscribe_while
+from .test_subscriptions import UpdateRecorder, subscribe_while, wait_until_quiet
 
 pytestmark = pytest.mark.anyio
 
@@ -214,6 +214,24 @@ async def test_a_subscription_follows_the_session_s_server(
             assert (await read_json(client, uri))["answer"].endswith("hello")
             assert "hello" in await read(client, f"{uri}/transcript")
     assert (one.streams_opened, other.streams_opened) == (0, 1)
+
+
+@pytest.mark.unchanged_project
+async def test_the_list_is_notified_of_the_sessions_of_every_server(
+    connect: Connect, project: Path, endpoint: Endpoint, second: Endpoint
+) -> None:
+    """By one event stream for each server."""
+    updates, uri = UpdateRecorder(), "opencode://sessions"
+    async with open_recording_proxy(endpoint) as first, open_recording_proxy(second) as other:
+        settings = make_settings(project, {"main": first.url, "second": other.url}, endpoint, second)
+        async with connect(settings, message_handler=updates.record) as client, subscribe_while(client, uri):
+            await updates.wait_for_update(uri)
+            for server in ("main", "second"):
+                await wait_until_quiet(updates)
+                created = await new_session(client, server=server)
+                await updates.wait_for_update(uri)
+                assert (created, server) in ids_and_servers((await read_json(client, uri))["sessions"])
+    assert (first.streams_opened, other.streams_opened) == (1, 1)
 
 
 @pytest.mark.unchanged_project

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import socket
 import sys
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import TypeVar
 
 import anyio
 import mcp_types as types
@@ -31,6 +32,8 @@ from .conftest import call, new_session, prompt, read_json
 from .tcp_proxy import open_recording_proxy
 
 pytestmark = pytest.mark.anyio
+
+T = TypeVar("T")
 
 COUNTING_PROMPT = (
     'script:tool bash {"command": "for i in $(seq 40); do echo $i; sleep 0.05; done", "description": "Count"}'
@@ -157,6 +160,32 @@ async def test_every_view_of_a_session_is_notified(connect: Connect, mode: str, 
             await prompt(client, id, "script:todowrite")
             for uri in uris:
                 await updates.wait_for_update(uri)
+
+
+@pytest.mark.unchanged_project
+async def test_the_list_is_notified_of_every_session(connect: Connect, mode: str, updates: UpdateRecorder) -> None:
+    """Of one that is created, that works, and that is deleted; what is read then has changed."""
+    uri = "opencode://sessions"
+    async with connect(mode=mode, message_handler=updates.record) as client, subscribe_while(client, uri):
+        await updates.wait_for_update(uri)  # the stream of events is open
+        id = await changed_by(client, updates, new_session(client, title="listed"))
+        assert id in await listed_ids(client)
+        await changed_by(client, updates, prompt(client, id, "script:text hello"))
+        await changed_by(client, updates, call(client, "session_delete", sessionID=id))
+        assert id not in await listed_ids(client)
+
+
+async def changed_by(client: Client, updates: UpdateRecorder, change: Awaitable[T]) -> T:
+    """Make a change of a session when nothing else changes, and return its result after the update of the list."""
+    await wait_until_quiet(updates)
+    result = await change
+    await updates.wait_for_update("opencode://sessions")
+    return result
+
+
+async def listed_ids(client: Client) -> set[str]:
+    """Return the ids of the listed sessions."""
+    return {session["id"] for session in await read_json(client, "opencode://sessions")}
 
 
 @pytest.mark.unchanged_project

@@ -20,9 +20,11 @@ from opencode_mcp.exceptions import TransportError, UnexpectedResponse
 from opencode_mcp.opencode.concurrency import background_task_group
 from opencode_mcp.opencode.events import Event
 from opencode_mcp.opencode.models import parse_model
+from opencode_mcp.server.resources.handlers import match_uri
 from opencode_mcp.server.subscriptions import handlers as module
 from opencode_mcp.server.subscriptions.bus import Bus
 from opencode_mcp.server.subscriptions.watcher import (
+    ANY_SESSION,
     MIN_UPDATE_SECONDS,
     ChangeFilter,
     ResourceWatcher,
@@ -65,6 +67,7 @@ TODO = ChangeFilter(("todo.",))
         (TODO, [make_event("todo.updated", "ses_parent")], True),
         (TODO, [make_event("session.deleted", "ses_parent")], True),
         (TODO, [CREATED, make_event("todo.updated", "ses_child")], False),
+        (TODO, [make_event("todo.updated", ANY_SESSION)], False),
     ],
 )
 async def test_a_watcher_selects_events_by_session_and_kind(
@@ -72,7 +75,7 @@ async def test_a_watcher_selects_events_by_session_and_kind(
 ) -> None:
     """A session's own report changes with its subagents, a view only with events of its kind."""
     index = WatcherIndex(lambda notice: nullcontext())
-    watch = ResourceWatcher("opencode://session/ses_parent", "ses_parent", changes, index)
+    watch = ResourceWatcher("opencode://session/ses_parent", "ses_parent", changes, [index])
     watch.start()
     for one in events:
         if one is None:  # told meanwhile
@@ -83,10 +86,70 @@ async def test_a_watcher_selects_events_by_session_and_kind(
     assert watch.changed.is_set() is told
 
 
+LIST = match_uri("opencode://sessions", Catalog.from_snapshot())[0].changes
+
+
+@pytest.mark.parametrize(
+    ("event", "changed"),
+    [
+        (CREATED, True),
+        (make_event("session.updated", "ses_new", info={"id": "ses_new"}), True),
+        (make_event("session.deleted", "ses_gone", info={"id": "ses_gone"}), True),
+        (make_event("session.status", "ses_1", status={"type": "busy"}), True),
+        (make_event("message.updated", "ses_1"), True),
+        (make_event("message.part.updated", "ses_1"), True),
+        (ASKED, True),
+        (make_event("permission.replied", "ses_1"), True),
+        (make_event("question.asked", "ses_1"), True),
+        (CONNECTED, True),
+        (DISPOSED, True),
+        (make_event("message.part.delta", "ses_1"), False),
+        (make_event("todo.updated", "ses_1"), False),
+        (HEARTBEAT, False),
+    ],
+)
+async def test_the_list_of_sessions_changes_with_any_of_them(event: Event, changed: bool) -> None:
+    """Also with one that has been created or deleted; what the list does not show is no change."""
+    assert LIST is not None
+    index = WatcherIndex(lambda notice: nullcontext())
+    watcher = ResourceWatcher("opencode://sessions", ANY_SESSION, LIST, [index])
+    other = ResourceWatcher("opencode://session/ses_other", "ses_other", EVERYTHING, [index])
+    for each in (watcher, other):
+        each.start()
+    index.dispatch(event)
+
+    assert watcher.changed.is_set() is changed
+    assert other.changed.is_set() is (event in (CONNECTED, DISPOSED))
+    watcher.stop()
+    watcher.changed = anyio.Event()
+    index.dispatch(event)
+    assert not watcher.changed.is_set()
+
+
+async def test_the_list_of_sessions_is_watched_on_every_server() -> None:
+    """Each has an event stream, which is open until the last subscriber has left."""
+    bus, feeds, updates = Bus(), [FakeEventStream(), FakeEventStream()], list[ServerEvent]()
+    servers = [cast("Any", SimpleNamespace(events=feed)) for feed in feeds]
+    bus.subscribe(updates.append)
+    assert LIST is not None
+    async with background_task_group() as tasks:
+        pool = WatcherPool(bus, tasks)
+        async with pool.watch("opencode://sessions", ANY_SESSION, LIST, *servers) as watcher:
+            watcher.subscriber_listening.set()
+            async with pool.watch("opencode://session/ses_1/todo", "ses_1", TODO, servers[1]):
+                pass
+            for count, feed in enumerate(feeds, 1):
+                feed.dispatch(CREATED)
+                await eventually(lambda count=count: len(updates) == count)
+        await anyio.wait_all_tasks_blocked()
+        assert [feed.listener_count for feed in feeds] == [0, 0]
+    assert updates == [ResourceUpdated("opencode://sessions")] * 2
+
+
 async def test_bursts_are_notified_once_and_the_last_event_always() -> None:
     """A change during a send, or in the pause after it, is sent when the pause is over."""
     watch = ResourceWatcher(
-        "opencode://session/ses_parent", "ses_parent", EVERYTHING, WatcherIndex(lambda notice: nullcontext())
+        "opencode://session/ses_parent", "ses_parent", EVERYTHING, [WatcherIndex(lambda notice: nullcontext())]
     )
     times, over = list[float](), anyio.Event()
     watch.subscriber_listening.set()
@@ -200,7 +263,7 @@ async def test_a_cancelled_subscription_can_be_repeated(monkeypatch: pytest.Monk
     @asynccontextmanager
     async def followed(*followed: object) -> AsyncGenerator[ResourceWatcher]:
         await ready.wait()
-        yield ResourceWatcher(uri, "ses_1", EVERYTHING, WatcherIndex(lambda notice: nullcontext()))
+        yield ResourceWatcher(uri, "ses_1", EVERYTHING, [WatcherIndex(lambda notice: nullcontext())])
 
     monkeypatch.setattr(module, "resolve_target", followable)
     connection = SimpleNamespace(state={}, exit_stack=ExitStack(), send_resource_updated=send)
@@ -247,7 +310,7 @@ class FakeLifespan:
         self, uri: str, session_id: str, changes: ChangeFilter, opencode: object
     ) -> AbstractAsyncContextManager[ResourceWatcher]:
         """Watch nothing: the test publishes."""
-        return nullcontext(ResourceWatcher(uri, session_id, changes, WatcherIndex(lambda notice: nullcontext())))
+        return nullcontext(ResourceWatcher(uri, session_id, changes, [WatcherIndex(lambda notice: nullcontext())]))
 
 
 async def test_a_client_that_does_not_read_blocks_no_publisher_and_is_notified_once() -> None:

@@ -103,9 +103,10 @@ RESOURCES: tuple[ResourceDefinition, ...] = (
         "opencode://sessions",
         "sessions",
         "Sessions",
-        "The project's newest sessions, and which of them are busy.",
+        "The project's newest sessions, and which of them are busy. Subscribe to follow them all.",
         JSON,
         readers.sessions,
+        changes=ChangeFilter(("session.", "message.", "permission.", "question.")),
     ),
     define_resource(
         SESSION_URI.template,

@@ -27,7 +27,7 @@ from opencode_mcp.server.lifespan import Lifespan, RequestContext, connection_of
 from opencode_mcp.server.resources.handlers import match_uri, resource_errors
 from opencode_mcp.tools.truncate import abbreviate
 
-from .watcher import ChangeFilter
+from .watcher import ANY_SESSION, ChangeFilter
 
 SCOPES_KEY = "opencode_mcp.subscriptions"
 """Key of the connection state that holds the cancel scopes of its subscriptions, by URI."""
@@ -37,12 +37,12 @@ RETRY_SECONDS = 5.0
 
 log = logging.getLogger(__name__)
 
-WatchTarget = tuple[str, str, ChangeFilter, OpenCodeClient]
-"""The URI of a resource, the id of its session, the events that change it, and the server that has the session."""
+WatchTarget = tuple[str, str, ChangeFilter, *tuple[OpenCodeClient, ...]]
+"""The URI of a resource, its session's id or ANY_SESSION, the events that change it, and the servers that have it."""
 
 
 async def resolve_target(lifespan: Lifespan, uri: str) -> WatchTarget:
-    """Return the target to watch for a URI.
+    """Return the target to watch for a URI. That of the list of sessions is known without a request to OpenCode.
 
     Raises:
         MCPError: the session does not exist, or OpenCode sends no events for the resource.
@@ -51,6 +51,8 @@ async def resolve_target(lifespan: Lifespan, uri: str) -> WatchTarget:
         definition, variables = match_uri(uri, lifespan.servers.default.catalog)
         if definition.changes is None:
             raise NotFound(f"{abbreviate(uri)} cannot be subscribed to: OpenCode sends no events for it.")
+        if "id" not in variables:
+            return uri, ANY_SESSION, definition.changes, *lifespan.servers.clients.values()
         async with lifespan.servers.for_session(variables["id"]) as servers:
             await servers.default.call("session_get", sessionID=variables["id"])
         return uri, variables["id"], definition.changes, servers.default

@@ -1,13 +1,15 @@
-"""Watchers: OpenCode's events about a session become updates of its resources; all subscribers of a URI share one.
+"""Watchers: OpenCode's events about sessions become updates of resources; all subscribers of a URI share one.
 
 event -> `WatcherIndex` (by session) -> `ResourceWatcher` (an update at once, and one after the last change) -> the bus
+
+Each server has an index. A session's resource is watched on its server, the list of sessions on every one.
 """
 
 from __future__ import annotations
 
 import logging
 from collections import defaultdict
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Sequence
 from contextlib import AbstractContextManager, ExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -27,9 +29,9 @@ from .bus import Bus
 
 @dataclass(frozen=True)
 class ChangeFilter:
-    """Which of OpenCode's events change a session's resource.
+    """Which of OpenCode's events change a resource.
 
-    `event_prefixes` are how the types of the session's own events begin; with `subagents` those of its
+    `event_prefixes` are how the types of its session's own events begin; with `subagents` those of the session's
     descendants count as well.
     """
 
@@ -45,6 +47,9 @@ CONCERNS_ALL = frozenset({"stream.connected", "stream.ready", "server.instance.d
 
 UNREADABLE = frozenset({"message.part.delta"})
 """Events that change nothing readable: OpenCode stores a text when it is complete (1.18.33)."""
+
+ANY_SESSION = "*"
+"""Stands for every session, also those that do not exist yet. No session has this id."""
 
 log = logging.getLogger(__name__)
 
@@ -66,20 +71,19 @@ class WatcherIndex:
         if not self._watchers:
             self._subscription.enter_context(self._subscribe(self.dispatch))
         self._watchers.add(watcher)
-        new = set(session_ids) - watcher.family
+        new = {session_id for session_id in session_ids if watcher not in self._by_session.get(session_id, ())}
         watcher.family |= new
         for session_id in new:
             self._by_session[session_id].add(watcher)
         return bool(new)
 
     def discard(self, watcher: ResourceWatcher) -> None:
-        """Dispatch no more events to a watcher."""
+        """Dispatch no more events of its family to a watcher."""
         self._watchers.discard(watcher)
         for session_id in watcher.family:
             self._by_session[session_id].discard(watcher)
             if not self._by_session[session_id]:
                 del self._by_session[session_id]
-        watcher.family.clear()
         if not self._watchers:
             self._subscription.close()
 
@@ -92,23 +96,24 @@ class WatcherIndex:
             for watcher in tuple(self._by_session.get(event_parent_id(event) or "", ())):
                 if watcher.changes.subagents:
                     self.add(watcher, {session_id})
-            for watcher in self._by_session.get(session_id, ()):
-                watcher.on_event(event["type"])
+            for key in (session_id, ANY_SESSION):
+                for watcher in self._by_session.get(key, ()):
+                    watcher.on_event(event["type"])
 
 
 @dataclass(eq=False)
 class ResourceWatcher:
-    """Watches one resource of a session; each event that changes the resource sets `changed`.
+    """Watches one resource of a session, or of ANY_SESSION; each event that changes the resource sets `changed`.
 
     `family` holds the ids of the session and, with `changes.subagents`, of its descendants; if `family_stale`, some may
     be missing. `ready` is set once no later change is missed. A subscriber sets `subscriber_listening` when it listens
-    to the bus; nothing is published before.
+    to the bus; nothing is published before. `indexes` are those of the servers that have the resource.
     """
 
     uri: str
     session_id: str
     changes: ChangeFilter
-    index: WatcherIndex
+    indexes: Sequence[WatcherIndex]
     family: set[str] = field(default_factory=set[str])
     changed: anyio.Event = field(default_factory=anyio.Event)
     family_stale: bool = False
@@ -121,13 +126,16 @@ class ResourceWatcher:
     def start(self) -> None:
         """Receive events from now on."""
         self.listening = True
-        self.index.add(self, {self.session_id})
+        for index in self.indexes:
+            index.add(self, {self.session_id})
 
     def stop(self) -> None:
         """Receive no more events."""
         if self.listening:
             self.listening = False
-            self.index.discard(self)
+            for index in self.indexes:
+                index.discard(self)
+            self.family.clear()
 
     def mark_stale(self) -> None:
         """Assume that anything may have changed."""
@@ -135,7 +143,7 @@ class ResourceWatcher:
         self.changed.set()
 
     def on_event(self, event_type: str) -> None:
-        """Note a change if an event of this type, of the session or a descendant, is one."""
+        """Note a change if an event of this type, of a session that counts, is one."""
         if event_type.startswith((*self.changes.event_prefixes, "session.deleted")) and event_type not in UNREADABLE:
             self.changed.set()
 
@@ -164,16 +172,16 @@ class WatcherPool:
 
     @asynccontextmanager
     async def watch(
-        self, uri: str, session_id: str, changes: ChangeFilter, opencode: OpenCodeClient
+        self, uri: str, session_id: str, changes: ChangeFilter, *servers: OpenCodeClient
     ) -> AsyncGenerator[ResourceWatcher]:
-        """Publish the changes of a session's resource once the subscriber sets `subscriber_listening`.
+        """Publish the changes of a resource of these servers once the subscriber sets `subscriber_listening`.
 
         No change after the start of the block is missed: one before `subscriber_listening` is published then.
         """
         if (watcher := self._watchers.get(uri)) is None:
-            index = self._indexes.setdefault(opencode.events, WatcherIndex(opencode.events.subscribe))
-            watcher = self._watchers[uri] = ResourceWatcher(uri, session_id, changes, index)
-            self._tasks.start_soon(self._run, opencode, watcher)
+            indexes = [self._index_of(opencode.events) for opencode in servers]
+            watcher = self._watchers[uri] = ResourceWatcher(uri, session_id, changes, indexes)
+            self._tasks.start_soon(self._run, servers[0], watcher)
         watcher.subscriber_count += 1
         try:
             await watcher.ready.wait()
@@ -183,6 +191,9 @@ class WatcherPool:
             if not watcher.subscriber_count:
                 del self._watchers[uri]
                 watcher.scope.cancel()
+
+    def _index_of(self, events: EventFeed) -> WatcherIndex:
+        return self._indexes.setdefault(events, WatcherIndex(events.subscribe))
 
     async def _run(self, opencode: OpenCodeClient, watcher: ResourceWatcher) -> None:
         with watcher.scope:
@@ -200,7 +211,7 @@ class WatcherPool:
             self._tasks.start_soon(self._refresh_family, opencode, watcher)
 
     async def _refresh_family(self, opencode: OpenCodeClient, watcher: ResourceWatcher) -> None:
-        """Find descendants whose events were missed; a new one counts as a change."""
+        """Find descendants of a session whose events were missed, on its server; a new one counts as a change."""
         watcher.family_stale = False
         if not (watcher.listening and watcher.changes.subagents):
             return
@@ -210,5 +221,5 @@ class WatcherPool:
             log.debug("the subagents of %s are not known: %s", watcher.session_id, error)
             watcher.family_stale = True  # read again after the next change; a reconnect of the stream is one
         else:
-            if watcher.listening and watcher.index.add(watcher, family):
+            if watcher.listening and watcher.indexes[0].add(watcher, family):
                 watcher.changed.set()
