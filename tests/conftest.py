@@ -44,6 +44,8 @@ SNAPSHOTS: Config = {"$schema": "https://opencode.ai/config.json", "snapshot": T
 """The configuration of a project in which a test reads what a session without a worktree has changed. OpenCode would
 add the schema to the file, and so change the project."""
 
+BROWSER_TESTS = Path(__file__).with_name("browser")
+
 SPAWN_RECORDER = SpawnRecorder()
 """For the whole run: the interpreter keeps what listens to its audit events."""
 
@@ -75,16 +77,19 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
     tests start several servers each.
     """
     named = any("::" in argument or argument.endswith(".py") for argument in config.args)
-    heavy = {"clients", "scale"} & {*str(config.option.markexpr).split()}
+    heavy = {"clients", "scale", "browser"} & {*str(config.option.markexpr).split()}
     return 0 if named or heavy else 2 * (os.cpu_count() or 1)
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
     """Where `-m` names a tier of marked tests, leave out the files without the mark.
 
-    To import all of them takes five seconds of processor time, in every worker.
+    To import all of them takes five seconds of processor time, in every worker. Those of the browser import what only
+    the extra `dev` installs.
     """
     tier = config.option.markexpr
+    if collection_path == BROWSER_TESTS:
+        return bool(tier) and "browser" not in tier
     if tier not in MARKED_TIERS or collection_path.suffix != ".py":
         return None
     return f"mark.{tier}" not in collection_path.read_text(encoding="utf-8") or None

@@ -22,7 +22,7 @@ TIER_BY_FIXTURE = {
 }
 """A fixture, and the tier of the tests that use it. The first that fits decides."""
 
-TIERS = ("clients", "scale", "slow", "process", "opencode", "unit")
+TIERS = ("clients", "scale", "browser", "slow", "process", "opencode", "unit")
 """Every tier, in the order in which tests run: those that take longest begin first."""
 
 MARKED_TIERS = frozenset(TIERS) - {*TIER_BY_FIXTURE.values(), "unit"}

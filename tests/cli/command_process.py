@@ -92,7 +92,12 @@ class Terminal:
 
     async def wait_for_text(self, text: str) -> None:
         """Wait until a text has been written."""
-        await to_thread.run_sync(self._read_until, text)
+        await self.wait_for_matches(re.compile(re.escape(text)))
+
+    async def wait_for_matches(self, pattern: re.Pattern[str], count: int = 1) -> list[str]:
+        """Wait until so many texts have been written that match a pattern, and return all that do."""
+        await to_thread.run_sync(self._read_until, pattern, count)
+        return pattern.findall(self.output)
 
     async def type(self, text: str) -> None:
         """Type."""
@@ -104,21 +109,21 @@ class Terminal:
 
     async def wait(self) -> int:
         """Wait for the end, and return the exit code."""
-        await to_thread.run_sync(self._read_until, None)
+        await to_thread.run_sync(self._read_until, None, 0)
         return await to_thread.run_sync(self.process.wait, 30)
 
-    def _read_until(self, text: str | None) -> None:
-        """Read until a text has come or, for None, the command has closed the terminal."""
+    def _read_until(self, pattern: re.Pattern[str] | None, count: int) -> None:
+        """Read until matches of a pattern have come or, for None, the command has closed the terminal."""
         deadline = time.monotonic() + LIMIT_SECONDS
-        while text is None or text not in self.output:
+        while pattern is None or len(pattern.findall(self.output)) < count:
             ready, _, _ = select.select([self._terminal], [], [], max(0.0, deadline - time.monotonic()))
-            assert ready, f"no {text!r} in {self.output!r}"
+            assert ready, f"no {pattern} in {self.output!r}"
             try:
                 data = os.read(self._terminal, 65536)
             except OSError:  # Linux says so at the end
                 data = b""
             if not data:
-                assert text is None, f"ended without {text!r}: {self.output!r}"
+                assert pattern is None, f"ended without {pattern}: {self.output!r}"
                 return
             self.raw += data.decode(errors="replace")
 

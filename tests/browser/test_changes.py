@@ -1,0 +1,130 @@
+"""The changes of a task on the board: read as a diff, brought over, discarded, and compared."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from playwright.async_api import expect
+
+from .conftest import OpenBoard
+from .stage import MODELS, Stage, call_tool, exists, new_name
+
+pytestmark = [pytest.mark.anyio, pytest.mark.browser]
+
+
+async def test_changes_are_brought_over(open_board: OpenBoard, stage: Stage) -> None:
+    """Into the project's own files; the card says so."""
+    name = new_name("made")
+    report = await stage.run_in_worktree({name: "by the task\n"})
+    card = (await open_board()).card(report["session_id"])
+
+    await card.press("Bring over")
+
+    await expect(card.status).to_contain_text(re.compile(r"\S"))
+    assert (stage.project / name).read_text() == "by the task\n"
+    await expect(card.alert).to_have_count(0)
+
+
+async def test_a_conflict_is_shown_and_changes_nothing(open_board: OpenBoard, stage: Stage) -> None:
+    """The card says which file, and the button works again."""
+    name, other = new_name("same"), new_name("other")
+    report = await stage.run_in_worktree({name: "by the task\n", other: "by the task\n"})
+    (stage.project / name).write_text("by a person\n")
+    card = (await open_board()).card(report["session_id"])
+
+    await card.press("Bring over")
+
+    await expect(card.alert).to_contain_text("nothing was applied")
+    await expect(card.alert).to_contain_text(name)
+    assert (stage.project / name).read_text() == "by a person\n"
+    assert not (stage.project / other).exists()
+    await expect(card.button("Bring over")).to_be_enabled()
+
+
+async def test_what_would_be_lost_is_shown_before_a_worktree_is_discarded(open_board: OpenBoard, stage: Stage) -> None:
+    """Cancel keeps it, and then it is gone."""
+    name = new_name("made")
+    report = await stage.run_in_worktree({name: "by the task\n"})
+    worktree = Path(report["directory"])
+    board = await open_board()
+    card = board.card(report["session_id"])
+
+    await card.press("Discard")
+    await expect(board.dialog).to_contain_text("Discard changes?")
+    await expect(board.dialog).to_contain_text(name)
+    await board.dialog.get_by_role("button", name="Cancel", exact=True).click()
+    await expect(board.dialog).to_be_hidden()
+    assert (worktree / name).exists()
+
+    await card.press("Discard")
+    await expect(board.dialog).to_contain_text(name)
+    await board.dialog.get_by_role("button", name="Discard", exact=True).click()
+    await expect(card.button("Discard")).to_have_count(0)
+
+    assert not exists(worktree)
+    assert not (stage.project / name).exists()
+
+
+async def test_nothing_is_lost_with_a_worktree_that_was_brought_over(open_board: OpenBoard, stage: Stage) -> None:
+    """The dialog names no file."""
+    name = new_name("made")
+    report = await stage.run_in_worktree({name: "by the task\n"})
+    await stage.call("collect_changes", session_id=report["session_id"], apply=True)
+    board = await open_board()
+    card = board.card(report["session_id"])
+
+    await card.press("Discard")
+    discard = board.dialog.get_by_role("button", name="Discard", exact=True)
+    await expect(discard).to_be_enabled()
+    await expect(board.dialog).not_to_contain_text(name)
+    await discard.click()
+
+    await expect(card.button("Discard")).to_have_count(0)
+    assert not exists(report["directory"])
+    assert (stage.project / name).exists()
+
+
+async def test_a_diff_is_read_unified_and_side_by_side(open_board: OpenBoard, stage: Stage) -> None:
+    """Each file has its numbers; both ways show the lines with their sides."""
+    name, old = new_name("text"), new_name("old")
+    stage.commit({name: "".join(f"line {number}\n" for number in range(20)), old: "gone\n"})
+    report = await stage.run("script:text done", worktree=True)
+    worktree = Path(report["directory"])
+    (worktree / name).write_text((worktree / name).read_text().replace("line 10\n", "line ten\nand more\n"))
+    (worktree / old).unlink()
+    card = (await open_board()).card(report["session_id"])
+
+    await card.open_changes()
+    file = card.file(name)
+    await card.expect_counts(name, 2, 1)
+    await card.expect_counts(old, 0, 1)
+    for way in ("Unified", "Side by side"):
+        await card.changes.get_by_role("radio", name=way).check(force=True)
+        for line in ("line ten", "and more", "line 10", "line 9"):
+            await expect(file.get_by_text(line, exact=True).first).to_be_visible()
+    await card.changes.get_by_role("button", name="Fold all").click()
+    await expect(file.get_by_text("line ten", exact=True).first).to_be_hidden()
+    await card.changes.get_by_role("button", name="Unfold all").click()
+    await expect(file.get_by_text("line ten", exact=True).first).to_be_visible()
+
+
+async def test_the_answers_of_two_models_are_compared(open_board: OpenBoard, stage: Stage) -> None:
+    """Each has its state, its numbers and its changes; one is brought over."""
+    name = new_name("answer")
+    task = {"prompt": call_tool("write", filePath=name, content="by {model}\n"), "check": [f"grep other {name}"]}
+    started = await stage.call("run_tasks", tasks=[task], models=MODELS, timeout_seconds=120)
+    first, second = (report["session_id"] for report in started["tasks"])
+    card = (await open_board()).card(first)
+
+    await card.press("Compare answers")
+
+    await expect(card.answers).to_be_visible()
+    for text in (*MODELS, name):
+        await expect(card.answers).to_contain_text(text)
+    row = card.answers.get_by_role("row").filter(has_text=MODELS[1])
+    await row.get_by_role("button", name="Bring over").click()
+    await expect(card.answers.get_by_role("status").or_(card.status).first).to_contain_text(re.compile(r"\S"))
+    assert (stage.project / name).read_text() == "by other\n"
+    assert second != first

@@ -1,0 +1,102 @@
+"""What comes from OpenCode is text: whatever a repository, a model or a command puts into it does nothing."""
+
+from __future__ import annotations
+
+import re
+from urllib.parse import quote
+
+import pytest
+from playwright.async_api import expect
+
+from .board_page import TaskCard
+from .conftest import OpenBoard
+from .stage import Stage, ask, bash, new_name
+
+pytestmark = [pytest.mark.anyio, pytest.mark.browser]
+
+MARKUP = """<img src="x" onerror="alert(1)"></script><script>alert(2)</script><b onclick='alert(3)'>&lt;"""
+REVERSED = "\u202egnp.exe\u2066"
+HIDDEN = re.compile("[\u200b-\u200f\u202a-\u202e\u2066-\u2069\ufeff\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
+ANSI = "\x1b[31mred\x1b[2K"
+LONG = "w" * 5_000
+
+
+async def expect_only_text(card: TaskCard) -> None:
+    """See that nothing in a card is markup, and no character is hidden or changes the direction."""
+    assert await card.article.locator("img, script, b[onclick], a[href^='javascript']").count() == 0
+    shown = await card.article.inner_text()
+    assert HIDDEN.findall(shown) == []
+
+
+async def test_a_title_is_text(open_board: OpenBoard, stage: Stage) -> None:
+    """In the card, in its name, and in the regions that are named by it."""
+    title = f"{MARKUP} {REVERSED} {new_name('title')}"
+    session_id = (await stage.run("script:text done", title))["session_id"]
+    card = (await open_board()).card(session_id)
+
+    await card.expect_text("""<img src="x" onerror="alert(1)"></script>""")
+    await card.press("Transcript")
+    await expect(card.transcript).to_be_visible()
+    await expect_only_text(card)
+    assert HIDDEN.findall(await card.article.get_attribute("aria-label") or "") == []
+
+
+async def test_a_command_is_shown_whole_before_it_is_approved(open_board: OpenBoard, stage: Stage) -> None:
+    """With its lines, what it hides, and its end, which lies in sight or can be scrolled to."""
+    end = new_name("end")
+    command = f": {MARKUP.replace(chr(39), '')!r} {REVERSED} {ANSI} {LONG}\n: second {end}"
+    session_id = await stage.start(bash(command))
+    card = (await open_board(viewport={"width": 380, "height": 800})).card(session_id)
+
+    await card.expect_state("waiting_permission")
+    await card.expect_text(end)
+    await card.expect_text(LONG)
+    await card.expect_text(re.compile(r"202[eE]"))
+    await expect_only_text(card)
+    tail = card.article.get_by_text(end).last
+    await tail.scroll_into_view_if_needed()
+    await expect(tail).to_be_in_viewport()
+    assert await card.board.evaluate("document.documentElement.scrollWidth <= innerWidth"), "wider than the window"
+
+
+async def test_a_question_is_text(open_board: OpenBoard, stage: Stage) -> None:
+    """And its options, by which it is answered."""
+    option = f"{MARKUP} {new_name('option')}"
+    session_id = await stage.start(ask(f"{MARKUP} {REVERSED}?", option, LONG))
+    card = (await open_board()).card(session_id)
+
+    await card.expect_text("</script><script>alert(2)")
+    await expect_only_text(card)
+    await card.article.get_by_role("radio", name=option).check()
+    await card.press("Answer")
+
+    await card.expect_state("completed")
+
+
+async def test_a_diff_is_text(open_board: OpenBoard, stage: Stage) -> None:
+    """Its paths and its lines, both ways."""
+    name = f"<b onclick='alert(3)'> ü\t{new_name('file')}"
+    report = await stage.run_in_worktree({name: f"{MARKUP}\n{REVERSED}\n{ANSI}\n{LONG}\n@@ -1 +1 @@\n--- a\n+++ b\n"})
+    card = (await open_board()).card(report["session_id"])
+
+    await card.open_changes()
+    for way in ("Unified", "Side by side"):
+        await card.changes.get_by_role("radio", name=way).check(force=True)
+        await expect(card.changes).to_contain_text(MARKUP)
+        await expect(card.changes).to_contain_text(LONG)
+        await expect(card.changes).to_contain_text("+++ b")
+        await expect_only_text(card)
+    await expect(card.changes.locator("details")).to_have_count(1)
+    await expect(card.changes.locator("summary")).to_contain_text("+7")
+
+
+async def test_an_answer_is_text(open_board: OpenBoard, stage: Stage) -> None:
+    """In the report, and in the transcript."""
+    answer = f"{MARKUP} {REVERSED} {ANSI}"
+    session_id = (await stage.run(f"script:say {quote(answer)}"))["session_id"]
+    card = (await open_board()).card(session_id)
+
+    for name in ("Report", "Transcript"):
+        await card.press(name)
+        await card.expect_text("</script><script>alert(2)")
+        await expect_only_text(card)

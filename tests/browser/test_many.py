@@ -1,0 +1,105 @@
+"""200 tasks, and a diff of 5,000 lines, stay fluent."""
+
+from __future__ import annotations
+
+import re
+import time
+
+import pytest
+from playwright.async_api import expect
+
+from opencode_mcp.opencode.concurrency import gather
+from tests.conftest import RecordFigure
+
+from .board_page import Filter
+from .conftest import OpenBoard
+from .stage import Stage, bash
+
+pytestmark = [pytest.mark.anyio, pytest.mark.browser]
+
+SESSIONS = 200
+LINES = 5_000
+OPEN_SECONDS = 20.0
+DRAW_SECONDS = 5.0
+"""Wide, as the machine may be busy; what is measured is printed at the end of the run."""
+
+
+async def make_sessions(stage: Stage, count: int) -> list[str]:
+    """Create sessions without a prompt, and return their ids."""
+
+    async def create(number: int) -> str:
+        return (await stage.call("session_create", title=f"Task number {number:03}"))["id"]
+
+    first = await create(0)
+    return [first, *await gather(*(lambda n=number: create(n) for number in range(1, count)))]
+
+
+async def test_200_tasks_are_listed_found_and_filtered(
+    open_own_board: OpenBoard, own_stage: Stage, place: str, record_figure: RecordFigure
+) -> None:
+    """The one that waits comes first, whatever its age."""
+    waiting = await own_stage.start(bash("make install"))
+    await own_stage.wait(waiting)
+    sessions = await make_sessions(own_stage, SESSIONS - 1)
+    running = await own_stage.start("script:hang")
+    await own_stage.call("stop_task", session_id=running)
+
+    began = time.perf_counter()
+    board = await open_own_board(viewport={"width": 1200, "height": 900})
+    await expect(board.tasks.locator("article")).to_have_count(SESSIONS + 1)
+    seconds = time.perf_counter() - began
+    record_figure(f"board in the {place}: {SESSIONS + 1} tasks listed {seconds:.1f} s after it was opened")
+    assert seconds < OPEN_SECONDS
+    await expect(board.tasks.locator("article").first).to_have_attribute("data-session", waiting)
+
+    counts: dict[Filter, int] = {"All": SESSIONS + 1, "Waiting": 1, "Running": 0}
+    for name, count in counts.items():
+        await expect(board.filter(name)).to_have_accessible_name(re.compile(rf"\D{count}\D*$"))
+    await board.choose("Waiting")
+    await expect(board.cards()).to_have_count(1)
+    await board.choose("Done")
+    await expect(board.cards()).to_have_count(SESSIONS)
+    await board.choose("All")
+    began = time.perf_counter()
+    await board.search.fill("number 123")
+    await expect(board.cards()).to_have_count(1)
+    assert time.perf_counter() - began < DRAW_SECONDS
+    await expect(board.card(sessions[123]).article).to_be_visible()
+
+
+async def test_the_title_of_the_page_says_how_many_tasks_wait(open_own_board: OpenBoard, own_stage: Stage) -> None:
+    """So that a tab in the background shows it."""
+    session_id = await own_stage.start(bash("make install"))
+    board = await open_own_board()
+
+    await board.card(session_id).expect_state("waiting_permission")
+    assert (await board.evaluate("document.title")).startswith("(1)")
+    await board.card(session_id).press("Approve once")
+    await board.card(session_id).expect_state("completed")
+    assert not (await board.evaluate("document.title")).startswith("(")
+
+
+async def test_a_diff_of_5000_lines_is_opened(
+    open_board: OpenBoard, stage: Stage, place: str, record_figure: RecordFigure
+) -> None:
+    """The long file is folded, and its last line is there once it is unfolded."""
+    report = await stage.run_in_worktree(
+        {"long.txt": "".join(f"line {number} of many\n" for number in range(LINES)), "short.txt": "a line\n"}
+    )
+    card = (await open_board()).card(report["session_id"])
+
+    began = time.perf_counter()
+    await card.open_changes()
+    await expect(card.file("short.txt").get_by_text("a line", exact=True)).to_be_visible()
+    opened = time.perf_counter() - began
+    long = card.file("long.txt")
+    await card.expect_counts("long.txt", LINES, 0)
+    assert not await long.evaluate("details => details.open")
+
+    began = time.perf_counter()
+    await long.locator("summary").click()
+    last = long.get_by_text(f"line {LINES - 1} of many", exact=True)
+    await expect(last).to_be_attached()
+    drawn = time.perf_counter() - began
+    record_figure(f"board in the {place}: diff opened in {opened:.1f} s, {LINES} lines unfolded in {drawn:.1f} s")
+    assert max(opened, drawn) < DRAW_SECONDS
