@@ -11,6 +11,7 @@ from typing import Any
 import anyio
 import pytest
 
+from opencode_mcp import board
 from opencode_mcp.catalog import Catalog
 from tests.conftest import RecordFigure
 from tests.facts import raw_facts
@@ -77,3 +78,18 @@ async def test_the_inspector_calls_a_tool(programs: Programs, server: list[str],
 
     assert raw_facts(said["result"])["healthy"] is True
     assert not said["result"].get("isError")
+
+
+@pytest.mark.parametrize("era", PROTOCOL_ERAS)
+async def test_the_inspector_finds_the_board_of_a_tool(programs: Programs, url: str, era: str) -> None:
+    """It reads the resource that the tool names, and accepts it as a page of MCP Apps."""
+    method = ("--method", "tools/call", "--tool-name", "collect_changes", "--app-info")
+    said = await run_inspector(programs, url, "--transport", "http", *method, "--protocol-era", era)
+
+    assert said["appInfo"] == {
+        "toolName": "collect_changes",
+        "hasApp": True,
+        "resourceUri": board.URI,
+        "resourceMimeType": "text/html;profile=mcp-app",
+        "prefersBorder": True,
+    }

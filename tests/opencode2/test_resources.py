@@ -102,12 +102,12 @@ async def test_prompts_name_the_tools_of_opencode_2(model: ScriptedModel, tmp_pa
 
 
 async def test_a_session_that_works_is_updated(model: ScriptedModel, tmp_path: Path, spawns: None) -> None:
-    """Its transcript too, again with its next turn."""
+    """Its transcript and the list too, again with its next turn."""
     recorder = UpdateRecorder()
     async with open_client(model, tmp_path) as client, open_bridge(client, recorder) as bridge:
         session_id = await client.create()
         uri = f"opencode://session/{session_id}"
-        followed = (uri, f"{uri}/transcript")
+        followed = (uri, f"{uri}/transcript", "opencode://sessions")
         async with subscribe_while(bridge, *followed):
             await client.prompt(session_id, "script:bash")
             for one in followed:
