@@ -25,7 +25,7 @@ class BoardProcess:
         if self._used:
             await self.terminal.type("\n")
         self._used += 1
-        return (await self.terminal.wait_for_matches(ADDRESS, self._used))[-1]
+        return (await self.terminal.wait_for_matches(ADDRESS, self._used))[-1][1]
 
 
 @contextmanager

@@ -94,10 +94,10 @@ class Terminal:
         """Wait until a text has been written."""
         await self.wait_for_matches(re.compile(re.escape(text)))
 
-    async def wait_for_matches(self, pattern: re.Pattern[str], count: int = 1) -> list[str]:
-        """Wait until so many texts have been written that match a pattern, and return all that do."""
+    async def wait_for_matches(self, pattern: re.Pattern[str], count: int = 1) -> list[re.Match[str]]:
+        """Wait until so many matches have been written, and return them."""
         await to_thread.run_sync(self._read_until, pattern, count)
-        return pattern.findall(self.output)
+        return [*pattern.finditer(self.output)]
 
     async def type(self, text: str) -> None:
         """Type."""
