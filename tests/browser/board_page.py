@@ -12,6 +12,7 @@ from playwright.async_api import Browser, Frame, FrameLocator, Locator, Page, ex
 from .chromium import PageErrors, open_page
 
 MINUS = "\N{MINUS SIGN}"
+Layout = Literal["Unified", "Side by side"]
 Filter = Literal["All", "Running", "Waiting", "Done"]
 
 
@@ -23,6 +24,7 @@ class BoardPage:
         self.errors = errors
         self.is_framed = is_framed
         self.root: Page | FrameLocator = page.frame_locator("iframe") if is_framed else page
+        self.heading = self.root.get_by_role("heading", name="OpenCode tasks")
         self.tasks = self.root.get_by_role("list", name="Tasks", exact=True)
         self.search = self.root.get_by_role("searchbox", name="Search tasks")
         self.connection = self.root.get_by_role("status").first
@@ -42,7 +44,7 @@ class BoardPage:
 
     async def choose(self, name: Filter) -> None:
         """Choose a filter."""
-        await self.filter(name).check(force=True)  # the label may cover the button
+        await self.filter(name).check()
 
     def frame(self) -> Frame:
         """Return the frame that the board is in."""
@@ -107,6 +109,14 @@ class TaskCard:
         """Wait until a file of the changes has these numbers of lines."""
         numbers = re.compile(rf"\+{additions:,}\s*{MINUS}{deletions:,}".replace(",", ",?"))
         await expect(self.file(path).locator("summary")).to_contain_text(numbers)
+
+    def line(self, path: str, text: str) -> Locator:
+        """Return a line of a file of the changes; side by side one without a change is there twice."""
+        return self.file(path).get_by_text(re.compile(rf"^[-+ ]?{re.escape(text)}$"))
+
+    async def choose_layout(self, name: Layout) -> None:
+        """Choose how the changes are shown."""
+        await self.changes.get_by_role("radio", name=name).check()
 
     async def open_changes(self) -> None:
         """Show the changes."""

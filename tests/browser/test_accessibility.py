@@ -41,7 +41,7 @@ async def expect_no_violations(board: BoardPage, axe: str, task: dict[str, Any])
     await expect(card.transcript).to_contain_text(re.compile(r"\S"))
     assert await board.find_violations(axe) == []
 
-    await card.changes.get_by_role("radio", name="Side by side").check(force=True)
+    await card.choose_layout("Side by side")
     await card.press("Discard")
     await expect(board.dialog.get_by_role("button", name="Discard", exact=True)).to_be_visible()
     assert await board.find_violations(axe) == []

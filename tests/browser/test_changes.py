@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from playwright.async_api import expect
 
+from .board_page import Layout
 from .conftest import OpenBoard
 from .stage import MODELS, Stage, call_tool, exists, new_name
 
@@ -97,17 +98,18 @@ async def test_a_diff_is_read_unified_and_side_by_side(open_board: OpenBoard, st
     card = (await open_board()).card(report["session_id"])
 
     await card.open_changes()
-    file = card.file(name)
     await card.expect_counts(name, 2, 1)
     await card.expect_counts(old, 0, 1)
-    for way in ("Unified", "Side by side"):
-        await card.changes.get_by_role("radio", name=way).check(force=True)
-        for line in ("line ten", "and more", "line 10", "line 9"):
-            await expect(file.get_by_text(line, exact=True).first).to_be_visible()
+    layouts: dict[Layout, int] = {"Unified": 1, "Side by side": 2}
+    for layout, sides in layouts.items():
+        await card.choose_layout(layout)
+        for line in ("line ten", "and more", "line 10"):
+            await expect(card.line(name, line)).to_be_visible()
+        await expect(card.line(name, "line 9")).to_have_count(sides)
     await card.changes.get_by_role("button", name="Fold all").click()
-    await expect(file.get_by_text("line ten", exact=True).first).to_be_hidden()
+    await expect(card.line(name, "line ten")).to_be_hidden()
     await card.changes.get_by_role("button", name="Unfold all").click()
-    await expect(file.get_by_text("line ten", exact=True).first).to_be_visible()
+    await expect(card.line(name, "line ten")).to_be_visible()
 
 
 async def test_the_answers_of_two_models_are_compared(open_board: OpenBoard, stage: Stage) -> None:

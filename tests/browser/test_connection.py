@@ -58,7 +58,7 @@ async def test_a_page_without_a_token_shows_nothing(
 
     async with open_page(chromium) as (page, _):
         await page.goto(address)
-        await expect(page.locator("body")).to_contain_text("Press Enter in the terminal")
+        await expect(page.locator("body")).to_contain_text("Press Enter")
         await expect(page.locator("article")).to_have_count(0)
 
 

@@ -8,7 +8,7 @@ from urllib.parse import quote
 import pytest
 from playwright.async_api import expect
 
-from .board_page import TaskCard
+from .board_page import Layout, TaskCard
 from .conftest import OpenBoard
 from .stage import Stage, ask, bash, new_name
 
@@ -80,8 +80,9 @@ async def test_a_diff_is_text(open_board: OpenBoard, stage: Stage) -> None:
     card = (await open_board()).card(report["session_id"])
 
     await card.open_changes()
-    for way in ("Unified", "Side by side"):
-        await card.changes.get_by_role("radio", name=way).check(force=True)
+    layouts: tuple[Layout, ...] = ("Unified", "Side by side")
+    for layout in layouts:
+        await card.choose_layout(layout)
         await expect(card.changes).to_contain_text(MARKUP)
         await expect(card.changes).to_contain_text(LONG)
         await expect(card.changes).to_contain_text("+++ b")

@@ -90,7 +90,7 @@ async def test_a_diff_of_5000_lines_is_opened(
 
     began = time.perf_counter()
     await card.open_changes()
-    await expect(card.file("short.txt").get_by_text("a line", exact=True)).to_be_visible()
+    await expect(card.line("short.txt", "a line")).to_be_visible()
     opened = time.perf_counter() - began
     long = card.file("long.txt")
     await card.expect_counts("long.txt", LINES, 0)
@@ -98,8 +98,7 @@ async def test_a_diff_of_5000_lines_is_opened(
 
     began = time.perf_counter()
     await long.locator("summary").click()
-    last = long.get_by_text(f"line {LINES - 1} of many", exact=True)
-    await expect(last).to_be_attached()
+    await expect(card.line("long.txt", f"line {LINES - 1} of many")).to_be_attached()
     drawn = time.perf_counter() - began
     record_figure(f"board in the {place}: diff opened in {opened:.1f} s, {LINES} lines unfolded in {drawn:.1f} s")
     assert max(opened, drawn) < DRAW_SECONDS
