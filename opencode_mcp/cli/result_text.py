@@ -19,6 +19,7 @@ from rich.text import Text
 from opencode_mcp.redaction import to_one_line
 from opencode_mcp.tasks import TASK_TOOLS
 from opencode_mcp.tasks.comparison import CollectResult
+from opencode_mcp.tasks.list_tasks import TaskList
 from opencode_mcp.tasks.report import NO_ACTIVITY, TaskReport
 from opencode_mcp.tasks.task_tools import TaskReports, WaitedTasks
 from opencode_mcp.tasks.transcript import Transcript
@@ -192,6 +193,23 @@ def format_reports(reports: Facts, shell: Shell) -> Iterator[RenderableType]:
         yield line(session_id, error, "red")
 
 
+def format_tasks(tasks: Facts, shell: Shell) -> Iterator[RenderableType]:
+    """Yield each task of a list: its state, title, what it waits for or does, and its session."""
+    for row in items_of(tasks, "tasks"):
+        state = str(row.get("state"))
+        yield Text.assemble((state, STATE_STYLES.get(state, OPEN_STYLE)), (f"  {format_usage(row)}", "dim"))
+        yield Text(f"  {to_line(row.get('title', ''))}")
+        for request in items_of(row, "pending"):
+            yield from format_request(request)
+        for name, style in (("activity", ""), ("error", "red"), ("note", "")):
+            if text := row.get(name):
+                yield line(name, text, style)
+        yield line("session", f"{row.get('session_id')} in {row.get('directory')}")
+    yield Text(f"{len(items_of(tasks, 'tasks'))} of {tasks.get('total')} tasks in {tasks.get('project')}", "dim")
+    for problem in items_of(tasks, "problems"):
+        yield line("problem", problem, "red")
+
+
 def format_collected(collected: Facts, shell: Shell) -> Iterator[RenderableType]:
     """Yield what one session changed, or each of several, with the commands to type next."""
     if "answers" not in collected:
@@ -238,6 +256,9 @@ def format_changes(changes: Facts) -> Iterator[RenderableType]:
         )
     if applied_to := changes.get("applied_to"):
         yield line("applied to", applied_to, "green")
+    if missing := items_of(changes, "missing"):
+        more = f" and {len(missing) - MAX_PATHS} more" if len(missing) > MAX_PATHS else ""
+        yield line("lost" if changes.get("discarded") else "not applied", ", ".join(missing[:MAX_PATHS]) + more)
     if changes.get("discarded"):
         yield line("worktree", "discarded")
     if note := changes.get("note"):
@@ -256,6 +277,7 @@ FORMATS: Mapping[Any, Callable[[Facts, Shell], Iterable[RenderableType]]] = {
     TaskReport: format_report,
     TaskReports: format_reports,
     WaitedTasks: format_reports,
+    TaskList: format_tasks,
     CollectResult: format_collected,
     Transcript: format_transcript,
 }

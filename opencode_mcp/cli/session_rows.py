@@ -15,6 +15,8 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
+import anyio
+
 from opencode_mcp.catalog import Catalog
 from opencode_mcp.catalog.generations import GENERATIONS
 from opencode_mcp.connect import connect, find_generation, make_allowlist
@@ -22,32 +24,21 @@ from opencode_mcp.exceptions import APIError, OpenCodeError
 from opencode_mcp.opencode import OpenCodeClient
 from opencode_mcp.opencode.concurrency import gather
 from opencode_mcp.opencode.engine import engine_of
-from opencode_mcp.opencode.models import Message, Session
+from opencode_mcp.opencode.models import Session
 from opencode_mcp.opencode.process.cache import shared_folder
 from opencode_mcp.opencode.process.registration import Registration, parse_registration
 from opencode_mcp.opencode.process.service import Service, find_service
 from opencode_mcp.opencode.process.shared_process import observe_shared
 from opencode_mcp.redaction import to_one_line
 from opencode_mcp.settings import Settings
-from opencode_mcp.tasks.external_activity import describe_other_process
+from opencode_mcp.tasks.current_state import OPEN_STATES, CurrentState, read_current_state
+from opencode_mcp.tasks.family import Family, read_whole_family
 from opencode_mcp.tasks.pending_requests import describe_request
-from opencode_mcp.tasks.report import COST_DIGITS, NO_ACTIVITY, describe_activity
-from opencode_mcp.tasks.rules import apply_rules
-from opencode_mcp.tasks.session_state import (
-    SessionSnapshot,
-    classify,
-    classify_reply,
-    read_family,
-    read_newest_messages,
-    read_session,
-    read_snapshot,
-)
-from opencode_mcp.tasks.turn import format_model, read_family_usage
+from opencode_mcp.tasks.report import COST_DIGITS
+from opencode_mcp.tasks.session_state import read_session
+from opencode_mcp.tasks.task_row import name_model
 
 from .shared_servers import open_client, shared_endpoint
-
-OPEN_STATES = ("waiting_permission", "waiting_question", "running")
-"""The states of a session that is not at rest, in the order in which they are shown."""
 
 LISTED_FOR_ALLOWLIST = 200
 
@@ -162,11 +153,13 @@ class SessionReader:
         try:
             if is_unreadable:
                 return replace(row, state="running")
-            row = await read_state(source.opencode, session, is_running, row)
+            family = await read_whole_family(source.opencode, session)
+            current = await read_current_state(source.opencode, family, anyio.current_time(), works=is_running)
         except OpenCodeError as error:
             is_gone = isinstance(error, APIError) and error.status == 404
             return None if is_gone else replace(row, state="unknown", error=to_one_line(str(error)))
-        if not is_running and row.state not in (*OPEN_STATES, "unknown"):
+        row = add_state(row, family, current)
+        if not (is_running or current.may_change):
             self._ended[key] = row
         return row
 
@@ -253,7 +246,6 @@ async def find_root(opencode: OpenCodeClient, name: str) -> Session | None:
 
 def make_row(session: Session, source: Source) -> SessionRow:
     """Return what the list of sessions says of one."""
-    model = session.model or {}
     return SessionRow(
         id=session.id,
         title=session.title,
@@ -261,7 +253,7 @@ def make_row(session: Session, source: Source) -> SessionRow:
         directory=session.directory,
         created=iso_time(session.time.created),
         updated=iso_time(session.time.updated or session.time.created),
-        model=f"{model['providerID']}/{model['id']}" if {"providerID", "id"} <= model.keys() else None,
+        model=name_model(session),
         cost=round(session.cost, COST_DIGITS),
         tokens=session.tokens.total,
         assistants=source.work.get(session.id, ()),
@@ -269,41 +261,19 @@ def make_row(session: Session, source: Source) -> SessionRow:
     )
 
 
-async def read_state(opencode: OpenCodeClient, session: Session, is_running: bool, row: SessionRow) -> SessionRow:
-    """Return the row of a session with its state.
-
-    Raises:
-        OpenCodeError: it cannot be read.
-    """
-    [newest] = await read_newest_messages(opencode, session.id, 1) or [None]
-    if newest is None and not is_running:
-        return row
-    if is_running or is_unfinished(newest):
-        snapshot = await read_snapshot(opencode, session.id)
-    else:
-        family = await read_family(opencode, session.id)
-        snapshot = SessionSnapshot(session, family, {}, (), newest)
-    status = await apply_rules(opencode, snapshot, classify(snapshot))
-    note = await describe_other_process(opencode, snapshot)
-    usage = await read_family_usage(opencode, snapshot)
-    activity = status.activity or describe_activity(snapshot, in_other_process=note is not None)
+def add_state(row: SessionRow, family: Family, current: CurrentState) -> SessionRow:
+    """Return the row of a session whose state was read."""
+    pending = (describe_request(request, row.id) for request in current.snapshot.pending)
     return replace(
         row,
-        state="idle" if status.stalled_reason and note is None else status.state,
-        model=(format_model(newest) if newest is not None else None) or row.model,
-        cost=round(usage.cost, COST_DIGITS),
-        tokens=usage.tokens,
-        pending=tuple(
-            describe_request(request, session.id).model_dump(exclude_defaults=True) for request in snapshot.pending
-        ),
-        activity=None if activity == NO_ACTIVITY else activity,
-        error=to_one_line(status.error) if status.error else None,
+        state=current.state,
+        model=current.model or row.model,
+        cost=round(family.cost, COST_DIGITS),
+        tokens=family.tokens,
+        pending=tuple(request.model_dump(exclude_defaults=True) for request in pending),
+        activity=current.activity,
+        error=to_one_line(current.status.error) if current.status.error else None,
     )
-
-
-def is_unfinished(newest: Message | None) -> bool:
-    """Whether the newest message leaves work to do, as far as it shows."""
-    return newest is None or newest.info.role == "user" or classify_reply(newest).stalled_reason is not None
 
 
 def iso_time(time_ms: float) -> str:

@@ -33,6 +33,9 @@ SERVER_SECONDS = 30.0
 MAX_REMEMBERED_REPORTS = 200
 """For how many sessions the last report is kept."""
 
+MAX_REMEMBERED_ROWS = 2000
+"""For how many sessions the last row is kept."""
+
 SESSION_ARGUMENTS = ("sessionID", "session_id", "parentID")
 """Arguments that name a session, and so choose its server."""
 
@@ -42,14 +45,17 @@ class ServerPool:
     """The clients of all servers, by name; a single one is named "".
 
     `session_servers` caches the server of each session; `pending_starts` are tasks that are being started;
-    `last_reports` has the time and content of each session's last report. `followed` are the sessions whose rules this
-    process enforces, with when it was last asked to (anyio.current_time()). `tasks` runs work that outlives a call.
+    `last_reports` has the time and content of each session's last report, `last_rows` the version and row of each as a
+    list of tasks showed it, without a version where that may change by itself. `followed` are the sessions whose rules
+    this process enforces, with when it was last asked to (anyio.current_time()). `tasks` runs work that outlives a
+    call.
     """
 
     clients: Mapping[str, OpenCodeClient]
     session_servers: dict[str, str] = field(default_factory=dict[str, str])
     pending_starts: dict[str, Any] = field(default_factory=dict[str, Any])
     last_reports: dict[str, tuple[float, Any]] = field(default_factory=dict[str, "tuple[float, Any]"])
+    last_rows: dict[str, tuple[Any, Any]] = field(default_factory=dict[str, "tuple[Any, Any]"])
     followed: dict[str, float] = field(default_factory=dict[str, float])
     tasks: TaskGroup | None = None
 
@@ -68,10 +74,11 @@ class ServerPool:
 
     def remember_report(self, session_id: str, report: Any) -> None:
         """Keep the last report of a session, for the newest `MAX_REMEMBERED_REPORTS` sessions."""
-        self.last_reports.pop(session_id, None)
-        self.last_reports[session_id] = (anyio.current_time(), report)
-        if len(self.last_reports) > MAX_REMEMBERED_REPORTS:
-            del self.last_reports[next(iter(self.last_reports))]
+        remember(self.last_reports, session_id, (anyio.current_time(), report), MAX_REMEMBERED_REPORTS)
+
+    def remember_row(self, session_id: str, version: Any, row: Any) -> None:
+        """Keep the row of a session, for the newest `MAX_REMEMBERED_ROWS` sessions."""
+        remember(self.last_rows, session_id, (version, row), MAX_REMEMBERED_ROWS)
 
     @asynccontextmanager
     async def for_session(self, session_id: str) -> AsyncGenerator[ServerPool]:
@@ -165,6 +172,14 @@ class ServerPool:
             for name in self.clients:
                 tasks.start_soon(call_server, name)
         return in_server_order(self.clients, answers), in_server_order(self.clients, failures)
+
+
+def remember(values: dict[str, T], key: str, value: T, most: int) -> None:
+    """Put a value last into a dict that forgets its first beyond a number of keys."""
+    values.pop(key, None)
+    values[key] = value
+    if len(values) > most:
+        del values[next(iter(values))]
 
 
 def in_server_order(names: Mapping[str, Any], values: Mapping[str, T]) -> dict[str, T]:

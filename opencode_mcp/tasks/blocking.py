@@ -28,6 +28,7 @@ from opencode_mcp.exceptions import (
 from opencode_mcp.opencode import Answer, ServerPool, execute
 from opencode_mcp.opencode.concurrency import first_completed
 from opencode_mcp.opencode.prepare import PreparedCall
+from opencode_mcp.redaction import to_one_line
 
 from .context import Context
 from .continue_as_task import VISIBLE_SECONDS, promise
@@ -153,7 +154,7 @@ def blocked_error(snapshot: SessionSnapshot, note: str | None) -> WorkflowError:
     session_id = snapshot.session.id
     request = describe_request(snapshot.pending[0], session_id)
     return WorkflowError(
-        f"Session {session_id} is waiting for a {request.kind} ({request.wants}), "
+        f"Session {session_id} is waiting for a {request.kind} ({to_one_line(request.wants)}), "
         f"request {request.id}. The turn continues in OpenCode. Answer with "
         f"answer_{request.kind} (request_id {request.id}, session_id {session_id}), which waits for the result."
         + (f" {note}" if note else ""),

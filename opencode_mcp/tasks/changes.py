@@ -53,7 +53,7 @@ class ReadChanges(Arguments):
     message_id: str | None = Field(
         None,
         pattern="^msg",
-        description="Only what this user message led to (from read_transcript); not with apply or discard.",
+        description="Only what this user message led to (from read_transcript).",
     )
     format: Literal["stat", "patch"] = Field(
         "stat", description="stat (default): files and line counts; patch: the whole diff too."
@@ -97,6 +97,7 @@ class CollectedChanges(BaseModel):
     patch: str | None = None
     applied_to: str | None = Field(None, description="The project whose files have the changes now; absent if none.")
     discarded: bool
+    missing: list[str] = Field([], description="Of a worktree: what the project lacks.")
     note: str | None = None
     next: Annotated[NextCall | None, WithJsonSchema({"type": "object"})] = None
 
@@ -208,17 +209,17 @@ async def collect_from_worktree(
     if arguments.discard and not arguments.force:
         refuse_loss(session, worktree, worktree.unmergeable if arguments.apply else worktree.missing)
     applied = arguments.apply and has_mergeable(changes, worktree)
+    missing = [*(worktree.unmergeable if arguments.apply else worktree.missing)]
     if arguments.apply and (changes or worktree.missing):
         await worktree.apply()
         if worktree.state is not None:
             await save_task_metadata(opencode, session.id, collected=worktree.state)
     notes = [worktree.note, await describe_schema_line(changes, worktree)]
     if arguments.discard:
-        loses_changes = bool(worktree.unmergeable if arguments.apply else worktree.missing)
         try:
             notes.append(
                 await discard_worktree(
-                    opencode, session, task, worktree, force=arguments.force, loses_changes=loses_changes
+                    opencode, session, task, worktree, force=arguments.force, loses_changes=bool(missing)
                 )
             )
         except OpenCodeError as error:
@@ -229,7 +230,8 @@ async def collect_from_worktree(
                 session.id,
             ) from error
     note = "; ".join(filter(None, notes)) or None
-    return build_result(session, arguments, changes, patch, worktree.target if applied else None, note)
+    result = build_result(session, arguments, changes, patch, worktree.target if applied else None, note)
+    return result.model_copy(update={"missing": missing})
 
 
 def has_mergeable(changes: Sequence[FileChange], worktree: WorktreeChanges) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from typing import Any, Literal, Protocol
@@ -71,7 +71,7 @@ class Context:
 
     `hold_seconds` is how long a call may wait before it continues as an MCP task, None for a client without MCP Tasks;
     `held_tool` is the tool or operation of such a call. `send_event` sends events about tasks to the operator's
-    command, None if there is none.
+    command, None if there is none. `tools` are the task tools that the client may call.
     """
 
     servers: ServerPool
@@ -85,6 +85,7 @@ class Context:
     hold_seconds: float | None = None
     held_tool: str = ""
     send_event: SendEvent | None = None
+    tools: Sequence[str] = ()
 
     def holding(self, tool: str) -> Context:
         """Return the context of a call that continues as a task where the client has MCP Tasks.

@@ -8,12 +8,17 @@ from pydantic import BaseModel, Field, WithJsonSchema
 
 from opencode_mcp.opencode.forms import FormRequest
 from opencode_mcp.opencode.models import AgentRequest, PermissionRequest, QuestionOption
-from opencode_mcp.redaction import to_one_line
+from opencode_mcp.redaction import beginning_of, to_one_line
 
 from .context import PermissionReply
 from .next_call import NextCall
 
 ANSWERS_HINT = "for each question a list of labels, or of free text if `custom`"
+
+LINE_END = "⏎"
+
+SHOWN_CHARS = 8_000
+"""How much of a command is shown; longer ones were not seen."""
 
 QUESTIONS_SCHEMA = {"type": "array", "items": {"type": "object"}}
 """Six tools publish it: the fields say what they are."""
@@ -64,9 +69,19 @@ def describe_request(request: AgentRequest, task_id: str) -> RequestSummary:
 
 
 def describe_wish(request: AgentRequest) -> str:
-    """Say in one line what a request wants."""
+    """Say what a request wants: the whole command of a permission, as a person approves all of it; questions briefly,
+    as they are whole elsewhere."""
     if isinstance(request, PermissionRequest):
-        return to_one_line(f"{request.permission}: {request.metadata.get('command') or ', '.join(request.patterns)}")
+        command = str(request.metadata.get("command") or ", ".join(request.patterns))
+        return f"{request.permission}: {show_whole(command)}"
     questions = " / ".join(question.question for question in request.questions)
     title = request.title if isinstance(request, FormRequest) else ""
     return to_one_line(f"{title}: {questions}" if title else questions)
+
+
+def show_whole(command: str) -> str:
+    """Return a command in one line that has "⏎" where its lines end. Beyond SHOWN_CHARS it counts what is left out."""
+    shown = beginning_of(command.strip(), SHOWN_CHARS)
+    excess = len(command.strip()) - len(shown)
+    line = f" {LINE_END} ".join(shown.splitlines())
+    return f"{line} … ({excess} more characters)" if excess else line

@@ -22,6 +22,7 @@ from .arguments import Arguments
 from .changes import CollectChanges, ReadChanges
 from .comparison import CollectResult, collect_or_compare
 from .context import Context
+from .list_tasks import ListTasks, TaskList, list_tasks
 from .options import StartOneTask
 from .replies import AnswerForm, AnswerPermission, AnswerQuestion
 from .report import TaskReport
@@ -190,10 +191,19 @@ TASK_TOOL_LIST: tuple[TaskTool, ...] = (
         "report_task",
         "Report a task",
         "Report a task or any other session now, within 20 s. cost and tokens are the session's, turn_… its last "
-        "turn's, family_… with subagents. If OpenCode does not answer: the last report, its age in `note`.",
+        "turn's, family_… with subagents.",
         ReportTask,
         TaskReport,
         report_task,
+        READ_ONLY,
+    ),
+    TaskTool(
+        "list_tasks",
+        "List tasks",
+        "The project's tasks, newest first.",
+        ListTasks,
+        TaskList,
+        list_tasks,
         READ_ONLY,
     ),
     TaskTool(
@@ -220,8 +230,7 @@ TASK_TOOL_LIST: tuple[TaskTool, ...] = (
     TaskTool(
         "stop_task",
         "Stop a task",
-        "Abort a task and its subagents; returns once they have stopped (an error after 20 s). What it has written "
-        "stays.",
+        "Abort a task and its subagents; returns once they have stopped. What it has written stays.",
         StopTask,
         TaskReport,
         stop_task,
@@ -242,7 +251,7 @@ TASK_TOOL_LIST: tuple[TaskTool, ...] = (
     TaskTool(
         "read_transcript",
         "Read a transcript",
-        "A session's conversation as readable text, newest last, one line for each tool call; with message ids.",
+        "A session's conversation as text, newest last, one line for each tool call; with message ids.",
         ReadTranscript,
         Transcript,
         read_transcript,

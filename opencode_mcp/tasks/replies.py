@@ -30,9 +30,7 @@ SEARCHED_SESSIONS = 30
 """How many of the project's newest sessions are searched for a request that is given without its session."""
 
 
-TaskSession = Annotated[
-    str | None, Field(pattern="^ses", description="The task's session; optional for this project's tasks.")
-]
+TaskSession = Annotated[str | None, Field(pattern="^ses", description="The task's session; optional in this project.")]
 WaitSeconds = Annotated[float, Field(ge=0, le=3600, description="How long to wait then; default 45.")]
 
 

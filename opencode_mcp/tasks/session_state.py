@@ -62,7 +62,7 @@ class SessionSnapshot:
     newest user's message: to go on after it has compacted the conversation, for example.
 
     `recent` are the newest messages of an idle session, oldest first, up to RECENT_MESSAGES: all were read after its
-    status. None for a busy one, of which only the newest is read.
+    status. None where only the newest was read, as that of a busy one is.
     """
 
     session: Session

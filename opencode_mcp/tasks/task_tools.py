@@ -135,7 +135,7 @@ class ReportTask(Arguments):
     """Arguments of report_task."""
 
     session_id: str = Field(pattern="^ses", description="From a report or session_list.")
-    answer_offset: int = Field(0, ge=0, description="Characters of a long answer to skip; default 0.")
+    answer_offset: int = Field(0, ge=0, description="Characters of a long answer to skip.")
 
 
 async def wait_for_tasks(context: Context, arguments: WaitForTasks) -> WaitedTasks:

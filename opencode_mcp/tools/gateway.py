@@ -105,7 +105,7 @@ GATEWAY_TOOLS = {
         GatewayTool(
             "read_operation",
             "Call a read operation",
-            "Call a read-only operation. pointer, offset and limit select a part of a large result.",
+            "Call a read-only operation, or get a part of a large result.",
             ReadOperation,
             READ_ONLY,
             "read",

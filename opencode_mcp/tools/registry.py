@@ -142,7 +142,8 @@ class ToolRegistry:
 
     def bounded(self, context: Context) -> Context:
         """Return the context of a call whose report fits into a result: JSON may take two characters for one."""
-        return replace(context, answer_chars=self.max_result_chars // 2)
+        tools = [name for name in self.task_tools if self.enables(name)]
+        return replace(context, answer_chars=self.max_result_chars // 2, tools=tools)
 
     def _report_result(self, report: BaseModel, redactor: Redactor) -> types.CallToolResult:
         limit = Limit(self.max_result_chars, "request less: a smaller limit, or format stat")

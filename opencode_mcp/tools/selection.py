@@ -67,7 +67,7 @@ SEARCH_HINTS: dict[str, str] = {
 
 
 def essential_tools(generation: Generation) -> tuple[str, ...]:
-    """Return the preset of twenty tools: tasks, the gateway, and what a client needs to choose a task's agent and
+    """Return the preset of 21 tools: tasks, the gateway, and what a client needs to choose a task's agent and
     model."""
     return (*TASK_TOOLS, *GATEWAY_TOOLS, *generation.listing.essential)
 

@@ -127,6 +127,35 @@ def test_each_task_tool_has_a_form_for_people() -> None:
     assert {tool.name for tool in TASK_TOOLS.values() if tool.output not in FORMATS} == set()
 
 
+def test_a_list_of_tasks_shows_what_each_waits_for() -> None:
+    """With the session of each, and the servers that did not answer."""
+    waiting = {**REPORT, "state": "waiting_permission", "title": "tidy\nup", "pending": [PERMISSION], "cost": 0.5}
+    ended = {"session_id": "ses_2", "state": "idle", "directory": "/p", "title": "new", "note": "it exited"}
+    tasks = {"tasks": [waiting, ended], "total": 7, "project": "/p", "problems": ["server b: gone"]}
+
+    lines = render("list_tasks", tasks).splitlines()
+
+    assert lines[0].startswith("waiting_permission  ")
+    assert lines[1:3] == ["  tidy up", "waits for   bash: touch made"]
+    assert lines[-7:] == [
+        "session     ses_1 in /project",
+        "idle",
+        "  new",
+        "note        it exited",
+        "session     ses_2 in /p",
+        "2 of 7 tasks in /p",
+        "problem     server b: gone",
+    ]
+
+
+def test_changes_that_the_project_lacks_are_named() -> None:
+    """Once the worktree is gone, they are lost."""
+    changes = {"files": [], "additions": 0, "deletions": 0, "discarded": False, "missing": ["a.py", "b.py"]}
+
+    assert "not applied a.py, b.py" in render("collect_changes", changes)
+    assert "lost        a.py, b.py" in render("collect_changes", {**changes, "discarded": True})
+
+
 def test_a_failed_task_shows_its_error_note_and_failed_calls() -> None:
     failed = {"state": "failed", "error": "no model", "failed_calls": ["bash: exit 1"], "note": "from a fork"}
     lines = render("run_task", REPORT | failed).splitlines()

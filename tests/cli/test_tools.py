@@ -47,7 +47,7 @@ async def test_the_json_list_is_complete(bare: Mapping[str, str], catalog: Catal
 
     listed = json.loads(done.stdout)
     size = listed_bytes(ToolRegistry(catalog, select_tools(catalog, ["essential"]), 40_000).listed)
-    assert listed["total"] == {"tools": 20, "tokens": round(size / 4), "bytes": size}
+    assert listed["total"] == {"tools": 21, "tokens": round(size / 4), "bytes": size}
     assert sum(tool["bytes"] for tool in listed["tools"]) == size
     assert listed["tools"][0].keys() == {"name", "title", "toolset", "hints", "tokens", "bytes"}
     assert listed["tools"][0]["hints"].keys() == {"read_only", "destructive", "idempotent", "open_world"}
@@ -102,4 +102,4 @@ async def test_a_terminal_gets_colours(bare: Mapping[str, str]) -> None:
         assert await shell.wait() == 0
 
     assert "\x1b[" in shell.raw
-    assert "20 tools" in shell.output
+    assert "21 tools" in shell.output

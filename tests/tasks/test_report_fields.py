@@ -11,7 +11,7 @@ from opencode_mcp.opencode.models import AgentRequest, PermissionRequest, Questi
 from opencode_mcp.redaction import Redactor
 from opencode_mcp.tasks.metadata import Limits, Rules, TaskMetadata, with_task_metadata
 from opencode_mcp.tasks.next_call import next_call
-from opencode_mcp.tasks.pending_requests import describe_request
+from opencode_mcp.tasks.pending_requests import describe_request, describe_wish
 from opencode_mcp.tasks.registry import TASK_TOOLS
 from opencode_mcp.tasks.report import SO_FAR_CHARS, TaskReport
 from opencode_mcp.tasks.session_state import TaskState, TaskStatus
@@ -168,11 +168,28 @@ def test_a_permission_names_what_always_allows_and_the_call_that_answers_it() ->
         "id": "per_1",
         "kind": "permission",
         "session_id": "ses_child",
-        "wants": "bash: git push origin",
+        "wants": "bash: git push ⏎ origin",
         "always": ["git *"],
         "answer_with": {"tool": "answer_permission", "arguments": {"request_id": "per_1", "session_id": SESSION}},
         "choices": {"reply": ["once", "always", "reject"]},
     }
+
+
+def test_a_permission_shows_the_whole_command() -> None:
+    """A person approves all of it: its end may be what matters. What is left out of a very long one is counted."""
+    command = f"  cat <<'END' > notes\n  {'word ' * 100}\nEND\nrm -r build"
+    shown = describe_wish(asks_for(command))
+    assert shown == f"bash: cat <<'END' > notes ⏎   {'word ' * 100} ⏎ END ⏎ rm -r build"
+
+    long = describe_wish(asks_for("echo " + "word " * 2000 + "end"))
+    assert len(long) < 8_100
+    assert long.endswith("word … (2009 more characters)")
+    assert describe_wish(asks_for("x" * 9000)) == "bash:  … (9000 more characters)"
+
+
+def asks_for(command: str) -> PermissionRequest:
+    """Return the request for a command."""
+    return PERMISSION.model_copy(update={"metadata": {"command": command}})
 
 
 def test_a_question_is_whole() -> None:

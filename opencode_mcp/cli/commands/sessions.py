@@ -23,11 +23,12 @@ from opencode_mcp.cli.logs import set_up_logging
 from opencode_mcp.cli.main import settings_flags
 from opencode_mcp.cli.output import format_age, print_json, print_lines, stdout_console
 from opencode_mcp.cli.result_text import OPEN_STYLE, STATE_STYLES, Shell, to_line
-from opencode_mcp.cli.session_rows import OPEN_STATES, SessionReader
+from opencode_mcp.cli.session_rows import SessionReader
 from opencode_mcp.exceptions import SettingsError
-from opencode_mcp.redaction import Redactor
+from opencode_mcp.redaction import Redactor, to_one_line
 from opencode_mcp.server.lifespan import known_secrets
 from opencode_mcp.settings import Settings
+from opencode_mcp.tasks.current_state import OPEN_STATES
 
 REFRESH_SECONDS = 2.0
 DEFAULT_LIMIT = 20
@@ -146,7 +147,7 @@ def describe_session(session: Mapping[str, Any]) -> Iterator[Text]:
     assistants = f", for {', '.join(session['assistants'])}" if session["assistants"] else ""
     yield indented(f"{session['id']} in {session['directory']}{server}{assistants}", "dim")
     for request in session["pending"]:
-        yield indented(f"waits for {request['wants']}", OPEN_STYLE)
+        yield indented(f"waits for {to_one_line(request['wants'])}", OPEN_STYLE)
     if session["activity"] and not session["pending"]:
         yield indented(f"now {session['activity']}")
     if session["error"]:

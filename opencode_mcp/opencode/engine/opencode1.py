@@ -70,6 +70,10 @@ TRAITS = EngineTraits(
 """1.18.33. Versions before 1.15.13 drop a session's `metadata`: a task's policy, request id and worktree."""
 
 
+PROJECT_SECONDS = 60.0
+"""How long it is remembered which folder of which project the default directory is."""
+
+
 class V2Response(BaseModel):
     """A response of the v2 API: active sessions by id, or a page of messages."""
 
@@ -91,7 +95,8 @@ class Engine1:
         return await self.opencode.call_as(list[Session], "session_list", **query)
 
     async def list_recent_sessions(self, limit: int) -> list[Session]:
-        query = {"limit": limit, **await include_worktrees(self.opencode, {})}
+        key, read = ("project", self.opencode.directory or ""), partial(include_worktrees, self.opencode, {})
+        query = {"limit": limit, **await self.opencode.shared_reads.read(key, PROJECT_SECONDS, read)}
         return await self.opencode.call_as(list[Session], "session_list", **query)
 
     async def list_newest_sessions(self, limit: int) -> list[Session]:

@@ -33,7 +33,7 @@ TRAITS = EngineTraits(
         "until OpenCode exits": ALWAYS_LASTS,
         '{"bash": ': '{"shell": ',
         "remove worktree and branch;": "remove the worktree;",
-        "Added to the system prompt.": "Refused: OpenCode 2 takes none.",
+        "Added to the system prompt.": "Refused by OpenCode 2.",
     },
     has_command_templates=False,
     file_operation="fs_read",
