@@ -60,9 +60,10 @@ async def test_tools_show_the_board_to_every_client(catalog: Catalog, mode: str,
     with_apps = await list_metas(catalog, settings, mode, extensions=[APPS])
 
     assert plain == with_apps
-    linked = {name: meta["ui"] for name, meta in plain.items() if "ui" in meta}
-    assert {name for name, ui in linked.items() if "visibility" not in ui} == SHOWING
-    assert {ui["resourceUri"] for ui in linked.values()} == {"ui://opencode/board"}
+    shown = {"anthropic/alwaysLoad": True, "ui": {"resourceUri": "ui://opencode/board"}}
+    for_page_only = {"ui": {"resourceUri": "ui://opencode/board", "visibility": ["app"]}}
+    linked = {name: meta for name, meta in plain.items() if "ui" in meta}
+    assert linked == {**dict.fromkeys(SHOWING, shown), "list_tasks": for_page_only}
 
 
 async def test_a_view_without_the_tools_has_no_link(catalog: Catalog, tmp_path: Path) -> None:
