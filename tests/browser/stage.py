@@ -58,9 +58,9 @@ class Stage:
         return session_id
 
     async def wait(self, session_id: str) -> dict[str, Any]:
-        """Wait until a task has ended or waits for an answer, and return its report."""
+        """Wait until a task has ended or waits for an answer, and return its report, also of a failed one."""
         await self.call("wait_for_tasks", session_ids=[session_id], timeout_seconds=WAIT_SECONDS)
-        return await self.call("report_task", session_id=session_id)
+        return facts(await self.client.call_tool("report_task", {"session_id": session_id}))
 
     async def run(self, prompt: str, title: str | None = None, **arguments: Any) -> dict[str, Any]:
         """Start a task, and wait for it."""
@@ -92,8 +92,8 @@ async def open_stage(
     config: Config = CONFIG,
     **settings: Any,
 ) -> AsyncGenerator[Stage]:
-    """Make a project in a folder, and open a client of a bridge for it; more settings are those of the bridge."""
-    project = make_project(folder, environ, config)
+    """Open a client of a bridge for a project in a folder, made if it is not there; more settings are the bridge's."""
+    project = folder if folder.exists() else make_project(folder, environ, config)
     attached = Settings(
         url=str(endpoint.url),
         username=endpoint.username,

@@ -62,6 +62,7 @@ async def test_what_would_be_lost_is_shown_before_a_worktree_is_discarded(open_b
     await card.press("Discard")
     await expect(board.dialog).to_contain_text(name)
     await board.dialog.get_by_role("button", name="Discard", exact=True).click()
+    await expect(card.status).to_contain_text("Discarded")
     await expect(card.button("Discard")).to_have_count(0)
 
     assert not exists(worktree)
@@ -82,6 +83,7 @@ async def test_nothing_is_lost_with_a_worktree_that_was_brought_over(open_board:
     await expect(board.dialog).not_to_contain_text(name)
     await discard.click()
 
+    await expect(card.status).to_contain_text("Discarded")
     await expect(card.button("Discard")).to_have_count(0)
     assert not exists(report["directory"])
     assert (stage.project / name).exists()

@@ -16,7 +16,7 @@ pytestmark = [pytest.mark.anyio, pytest.mark.browser]
 async def test_a_task_that_is_started_elsewhere_appears(open_board: OpenBoard, stage: Stage) -> None:
     """And its states follow each other without a reload."""
     board = await open_board()
-    await expect(board.tasks).to_be_visible()
+    await expect(board.connection).to_have_text("Connected")
     file = stage.project / new_name("go")
 
     session_id = await stage.start(f"script:hold {file}", title := new_name("A held task"))
