@@ -10,7 +10,7 @@ import re
 import sys
 import threading
 import time
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from types import TracebackType
 from typing import Any, Self
@@ -115,11 +115,17 @@ def match_option(options: Sequence[str], text: str) -> str | None:
     return (exact or prefixed)[0] if exact or len(prefixed) == 1 else None
 
 
-class TerminalReader:
-    """Reads lines from the terminal, in a daemon thread: a read cannot be cancelled."""
+def read_terminal() -> bytes:
+    """Return the next line of the terminal, b"" at the end of input."""
+    # Not sys.stdin: the thread that waits would hold its lock, and the interpreter could not exit.
+    return os.read(sys.stdin.fileno(), LINE_BYTES)
 
-    def __init__(self, portal: BlockingPortal) -> None:
-        self._portal = portal
+
+class TerminalReader:
+    """Reads lines from the terminal with `read`, in a daemon thread: a read cannot be cancelled."""
+
+    def __init__(self, portal: BlockingPortal, read: Callable[[], bytes] = read_terminal) -> None:
+        self._portal, self._read_terminal = portal, read
         self._send, self._receive = anyio.create_memory_object_stream[bytes](1)
         self._reading = False
 
@@ -132,8 +138,7 @@ class TerminalReader:
         return data.decode(errors="replace").strip() if data else None
 
     def _read(self) -> None:
-        # Not sys.stdin: this thread would hold its lock, and the interpreter could not exit.
-        data = os.read(sys.stdin.fileno(), LINE_BYTES)
+        data = self._read_terminal()
         with suppress(RuntimeError):  # the call is over
             self._portal.call(self._deliver, data)
 

@@ -27,6 +27,7 @@ COMMANDS = {
     "uninstall": "remove it from an MCP client",
     "doctor": "check the installation, OpenCode and registrations",
     "status": "show, or stop, the OpenCode that this user's assistants share",
+    "board": "show every task in a browser: approve, review, bring over",
     "sessions": "show the sessions of the running OpenCode, live at a terminal",
     "logs": "show the logs of OpenCode and of the bridge, without secrets",
     "update": "renew the managed copy of OpenCode",

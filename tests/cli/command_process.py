@@ -10,7 +10,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -107,9 +107,16 @@ class Terminal:
         """Press Ctrl-C."""
         os.write(self._terminal, b"\x03")
 
+    def close(self) -> None:
+        """Close the window; what was read before stays."""
+        if self._terminal >= 0:
+            os.close(self._terminal)
+        self._terminal = -1
+
     async def wait(self) -> int:
         """Wait for the end, and return the exit code."""
-        await to_thread.run_sync(self._read_until, None, 0)
+        if self._terminal >= 0:
+            await to_thread.run_sync(self._read_until, None, 0)
         return await to_thread.run_sync(self.process.wait, 30)
 
     def _read_until(self, pattern: re.Pattern[str] | None, count: int) -> None:
@@ -129,12 +136,14 @@ class Terminal:
 
 
 @contextmanager
-def run_in_terminal(environ: Mapping[str, str], *arguments: str, cwd: Path | None = None) -> Generator[Terminal]:
+def run_in_terminal(
+    environ: Mapping[str, str], *arguments: str, cwd: Path | None = None, program: Sequence[str] = COMMAND
+) -> Generator[Terminal]:
     """Run a command at a terminal of its own; it is killed at the end, if it has not ended before."""
     master, slave = pty.openpty()
     process = subprocess.Popen(
         # A session of its own with this as its terminal, so that Ctrl-C is a signal, and one that is not ignored.
-        [sys.executable, "-c", SET_CONTROLLING_TERMINAL, *COMMAND, *arguments],
+        [sys.executable, "-c", SET_CONTROLLING_TERMINAL, *program, *arguments],
         stdin=slave,
         stdout=slave,
         stderr=slave,
@@ -143,13 +152,14 @@ def run_in_terminal(environ: Mapping[str, str], *arguments: str, cwd: Path | Non
         start_new_session=True,
     )
     os.close(slave)
+    terminal = Terminal(process, master)
     try:
-        yield Terminal(process, master)
+        yield terminal
     finally:
         if process.poll() is None:
             os.killpg(process.pid, signal.SIGKILL)
         process.wait()
-        os.close(master)
+        terminal.close()
 
 
 SET_CONTROLLING_TERMINAL = """

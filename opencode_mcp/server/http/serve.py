@@ -23,8 +23,10 @@ MERGED_BYTES = 16 * 1024
 """A longer write is sent at once."""
 
 
-async def serve_http(server: BridgeServer, application: Starlette, host: str, port: int) -> None:
-    """Serve the application until a signal arrives and the calls are drained.
+async def serve_http(
+    server: BridgeServer, application: Starlette, host: str, port: int, listener: socket.socket | None = None
+) -> None:
+    """Serve the application until a signal arrives and the calls are drained; `listener` already listens there.
 
     Raises:
         Exception: the application's lifespan failed.
@@ -44,7 +46,7 @@ async def serve_http(server: BridgeServer, application: Starlette, host: str, po
             raise
 
     application.router.lifespan_context = stop_on_failure
-    await http_server.serve()
+    await http_server.serve(None if listener is None else [listener])
     if failures:
         raise failures[0]
 
