@@ -32,7 +32,7 @@ from .command_process import Terminal, command_environ, run_in_terminal
 pytestmark = pytest.mark.anyio
 
 ADDRESS = re.compile(r"(http://127\.0\.0\.1:\d+)/#([\w-]{43})\r?\n")
-END_SECONDS = 5.0
+END_SECONDS = 10.0
 """On a busy machine; it takes half a second."""
 
 RECORDER = """\
@@ -114,7 +114,8 @@ async def test_a_client_drives_opencode_through_the_board(attached_environ: Mapp
         page = httpx2.get(url).text
 
     assert listed == {*TASK_TOOLS}
-    assert (again["state"], again["answer"]) == ("completed", "fine")
+    assert (again["state"], again["answer"]) == ("completed", report["answer"])
+    assert "fine" in report["answer"]
     assert page.startswith("<!doctype html>")
 
 
