@@ -141,3 +141,15 @@ def test_the_page_is_a_single_small_file() -> None:
     assert (loads, handlers) == ([], [])
     assert not re.search(r"@import|url\((?!['\"]?data:)|\beval\(|new Function", board.read_page())
     assert len(board.read_page().encode()) <= MAX_PAGE_BYTES
+
+
+def test_the_page_is_sent_without_what_only_a_reader_of_its_source_needs() -> None:
+    """Indentation, comments and empty lines stay in the file, all else is sent: no text spans lines of the source."""
+    source = board.PAGE.read_text(encoding="utf-8").splitlines()
+    script = source[source.index("<script>") + 1 : source.index("</script>")]
+    needed = [line.lstrip() for line in source if line.strip() and not line.lstrip().startswith(("//", "/**"))]
+    sent = re.sub(r'<meta http-equiv="Content-Security-Policy"[^>]*>', "", board.read_page()).splitlines()
+
+    assert sent == needed
+    assert [line for line in script if line.count("`") % 2] == []
+    assert [line for line in source if line.lstrip().startswith("/**") and not line.endswith("*/")] == []
