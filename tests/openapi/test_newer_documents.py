@@ -274,5 +274,5 @@ async def test_a_newer_document_s_tools_are_listed_beside_the_tasks(tmp_path: Pa
     async with Client(create_server(settings, load_catalog(settings))) as client:
         names = [tool.name for tool in (await client.list_tools()).tools]
 
-    assert len(names) == len(set(names)) == 204
+    assert len(names) == len(set(names)) == 205
     assert {"run_task", "api_run_task", "find_symbols"} <= set(names)

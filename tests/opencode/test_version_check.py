@@ -106,6 +106,7 @@ TASKS: Mapping[str, dict[str, Any]] = {
     "run_tasks": {"tasks": [{"prompt": "x"}, {"prompt": "y"}]},
     "wait_for_tasks": {"session_ids": ["ses_1", "ses_2"]},
     "report_task": {"session_id": "ses_1"},
+    "list_tasks": {},
     "stop_task": {"session_id": "ses_1"},
     "answer_permission": {"request_id": "per_1", "reply": "once"},
     "answer_question": {"request_id": "que_1", "answers": [["yes"]]},
