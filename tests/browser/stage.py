@@ -69,16 +69,12 @@ class Stage:
     async def run_in_worktree(self, files: Mapping[str, str], title: str | None = None) -> dict[str, Any]:
         """Run a task whose worktree then has these files, and return its report."""
         report = await self.run("script:text done", title, worktree=True)
-        for name, content in files.items():
-            path = Path(report["directory"]) / name
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(content, encoding="utf-8")
+        write_files(Path(report["directory"]), files)
         return report
 
     def commit(self, files: Mapping[str, str]) -> None:
         """Commit files in the project."""
-        for name, content in files.items():
-            (self.project / name).write_text(content, encoding="utf-8")
+        write_files(self.project, files)
         for command in (["add", *files], ["commit", "-qm", "more files"]):
             subprocess.run(["git", *command], cwd=self.project, env=dict(self.environ), check=True)
 
@@ -93,7 +89,7 @@ async def open_stage(
     **settings: Any,
 ) -> AsyncGenerator[Stage]:
     """Open a client of a bridge for a project in a folder, made if it is not there; more settings are the bridge's."""
-    project = folder if folder.exists() else make_project(folder, environ, config)
+    project = folder if exists(folder) else make_project(folder, environ, config)
     attached = Settings(
         url=str(endpoint.url),
         username=endpoint.username,
@@ -103,6 +99,14 @@ async def open_stage(
     )
     async with Client(create_server(attached, catalog), extensions=[AppsExtension()]) as client:
         yield Stage(project, attached, environ, client)
+
+
+def write_files(folder: Path, files: Mapping[str, str]) -> None:
+    """Write files into a folder."""
+    for name, content in files.items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(content, encoding="utf-8")
 
 
 def exists(path: str | Path) -> bool:
