@@ -15,6 +15,7 @@ from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import anyio
 from playwright.async_api import Browser, ViewportSize, expect
@@ -29,15 +30,14 @@ from opencode_mcp.opencode.process.install import cache_folder, find_program  # 
 from opencode_mcp.opencode.process.managed import managed_server  # noqa: E402
 from scripts import shop_tasks as shop  # noqa: E402
 from tests.browser.board_page import BoardPage, show_board  # noqa: E402
-from tests.browser.board_process import BoardProcess, run_board  # noqa: E402
+from tests.browser.board_process import run_board  # noqa: E402
 from tests.browser.chromium import run_chromium  # noqa: E402
 from tests.browser.stage import Stage, open_stage  # noqa: E402
 from tests.conftest import make_environ  # noqa: E402
 
 DOCS = ROOT / "docs"
-WIDE = ViewportSize(width=1180, height=1000)
+WIDE = ViewportSize(width=1180, height=960)
 NARROW = ViewportSize(width=390, height=780)
-SCALE = {"light": 1.5, "dark": 1.5, "narrow": 2}
 
 
 @asynccontextmanager
@@ -64,48 +64,52 @@ async def take(board: BoardPage, name: str) -> None:
     await board.page.screenshot(path=DOCS / f"board-{name}.png", animations="disabled", caret="hide")
 
 
-async def take_light(browser: Browser, process: BoardProcess, tasks: shop.Tasks) -> None:
-    """The list with what waits and what runs, and the changes of a task."""
-    options = {"color_scheme": "light", "viewport": WIDE, "device_scale_factor": SCALE["light"]}
-    async with show_board(browser, await process.next_address(), False, **options) as board:
-        card = board.card(tasks.rounding)
-        await card.expect_state("completed")
+async def take_light(browser: Browser, address: str, release: str, rounding: str) -> None:
+    """A permission that waits, a task that runs, and the changes of one that has ended."""
+    async with show_board(browser, address, False, **options("light", WIDE)) as board:
+        await board.card(release).expect_state("waiting_permission")
+        card = board.card(rounding)
         await card.open_changes()
         await card.choose_layout("Side by side")
         await expect(card.line("shop/prices.py", "def round_price(amount: Decimal) -> Decimal:").first).to_be_visible()
-        await board.evaluate("scrollTo(0, 0)")
         await take(board, "light")
 
 
-async def take_dark(browser: Browser, process: BoardProcess, tasks: shop.Tasks) -> None:
+async def take_dark(browser: Browser, address: str, answer: str) -> None:
     """The comparison of two answers."""
-    options = {"color_scheme": "dark", "viewport": WIDE, "device_scale_factor": SCALE["dark"]}
-    async with show_board(browser, await process.next_address(), False, **options) as board:
-        card = board.card(tasks.answers[-1])
+    async with show_board(browser, address, False, **options("dark", WIDE)) as board:
+        await board.choose("Done")
+        card = board.card(answer)
         await card.press("Compare answers")
-        await expect(card.answers).to_contain_text(shop.MODELS[1])
-        await board.evaluate("scrollTo(0, 0)")
+        for model in shop.MODELS:
+            await expect(card.answers).to_contain_text(model)
         await take(board, "dark")
 
 
-async def take_narrow(browser: Browser, process: BoardProcess, tasks: shop.Tasks) -> None:
+async def take_narrow(browser: Browser, address: str, release: str, settings: str) -> None:
     """What waits, beside another window."""
-    options = {"color_scheme": "light", "viewport": NARROW, "device_scale_factor": SCALE["narrow"]}
-    async with show_board(browser, await process.next_address(), False, **options) as board:
-        await board.card(tasks.release).expect_state("waiting_permission")
-        await board.card(tasks.settings).expect_state("waiting_question")
+    async with show_board(browser, address, False, **options("light", NARROW, scale=2)) as board:
+        await board.card(release).expect_state("waiting_permission")
+        await board.card(settings).expect_state("waiting_question")
         await take(board, "narrow")
+
+
+def options(theme: str, viewport: ViewportSize, scale: float = 1.5) -> dict[str, Any]:
+    """Return the options of a window; `scale` is the number of pixels of the picture for each of the page."""
+    return {"color_scheme": theme, "viewport": viewport, "device_scale_factor": scale}
 
 
 async def main() -> None:
     """Take all pictures."""
-    with TemporaryDirectory(prefix="opencode-mcp-", ignore_cleanup_errors=True) as name:
+    with TemporaryDirectory(prefix="demo-", ignore_cleanup_errors=True) as name:
         async with open_shop(Path(name)) as stage, run_chromium() as browser:
-            tasks = await shop.start_tasks(stage)
+            answer, rounding = await shop.run_finished_tasks(stage)
+            release = await shop.ask_to_release(stage)
             with run_board(stage.environ, stage.settings) as process:
-                await take_light(browser, process, tasks)
-                await take_dark(browser, process, tasks)
-                await take_narrow(browser, process, tasks)
+                await take_light(browser, await process.next_address(), release, rounding)
+                await take_dark(browser, await process.next_address(), answer)
+                settings = await shop.ask_for_prefix(stage)
+                await take_narrow(browser, await process.next_address(), release, settings)
 
 
 if __name__ == "__main__":

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from examples import scripted_model
@@ -87,16 +86,6 @@ CONFIG: Mapping[str, Any] = {
 }
 
 
-@dataclass(frozen=True)
-class Tasks:
-    """The sessions of the tasks that the pictures look for."""
-
-    release: str
-    settings: str
-    rounding: str
-    answers: list[str]
-
-
 def provider_config(url: str) -> dict[str, Any]:
     """Return OpenCode's configuration: two models, with prices that are seen although the scripted ones say little."""
     config = scripted_model.provider_config(url)
@@ -126,19 +115,18 @@ def chain(*calls: Mapping[str, Any]) -> str:
     return f"script:chain {json.dumps(calls)}"
 
 
-async def start_tasks(stage: Stage) -> Tasks:
-    """Start the tasks, oldest first, and wait until each is as it is shown."""
+async def run_finished_tasks(stage: Stage) -> tuple[str, str]:
+    """Run tasks that have ended, and one that runs on; return the sessions of an answer and of changes."""
     scripted_model.SCRIPTS["denied"] = lambda _: scripted_model.fail(402, "Insufficient credits for this request")
     await stage.run("script:text done", "Explain how discounts are applied to an order")
     await stage.run("script:denied", "Translate the error messages into German")
-    answers = await compare_models(stage)
+    answer = await compare_models(stage)
     rounding = await round_prices(stage)
     await search_with_subagent(stage)
-    settings = await ask_for_prefix(stage)
-    return Tasks(await ask_to_release(stage), settings, rounding, answers)
+    return answer, rounding
 
 
-async def compare_models(stage: Stage) -> list[str]:
+async def compare_models(stage: Stage) -> str:
     """Two models answer one task; the answer of the second passes its check."""
     scripted_model.SCRIPTS["encoding"] = answer_with_encoding
     task = {"prompt": "script:encoding", "check": ["python3 -m unittest tests.test_imports"]}
@@ -147,7 +135,7 @@ async def compare_models(stage: Stage) -> list[str]:
     for session_id in sessions:
         title = "Accept CSV files that begin with a byte order mark"
         await stage.call("session_update", sessionID=session_id, title=title)
-    return sessions
+    return sessions[-1]
 
 
 def answer_with_encoding(request: scripted_model.Request) -> list[scripted_model.Piece]:

@@ -134,4 +134,4 @@ async def show_board(browser: Browser, address: str, is_framed: bool, **options:
     async with open_page(browser, **options) as (page, errors):
         await page.goto(address)
         yield BoardPage(page, errors, is_framed)
-        assert errors.lines == []
+        assert not errors.lines, errors.lines

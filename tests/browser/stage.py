@@ -51,8 +51,9 @@ class Stage:
         return content.get("result", content)
 
     async def start(self, prompt: str, title: str | None = None, **arguments: Any) -> str:
-        """Start a task, and return its session's id."""
-        session_id: str = (await self.call("start_task", prompt=prompt, **arguments))["session_id"]
+        """Start a task, and return its session's id, also of one that has failed at once."""
+        report = facts(await self.client.call_tool("start_task", {"prompt": prompt, **arguments}))
+        session_id: str = report["session_id"]
         if title is not None:
             await self.call("session_update", sessionID=session_id, title=title)
         return session_id
