@@ -36,7 +36,8 @@ from tests.browser.stage import Stage, open_stage  # noqa: E402
 from tests.conftest import make_environ  # noqa: E402
 
 DOCS = ROOT / "docs"
-WIDE = ViewportSize(width=1180, height=960)
+LIGHT = ViewportSize(width=1100, height=880)
+DARK = ViewportSize(width=1100, height=720)
 NARROW = ViewportSize(width=390, height=780)
 
 
@@ -66,7 +67,7 @@ async def take(board: BoardPage, name: str) -> None:
 
 async def take_light(browser: Browser, address: str, release: str, rounding: str) -> None:
     """A permission that waits, a task that runs, and the changes of one that has ended."""
-    async with show_board(browser, address, False, **options("light", WIDE)) as board:
+    async with show_board(browser, address, False, **options("light", LIGHT)) as board:
         await board.card(release).expect_state("waiting_permission")
         card = board.card(rounding)
         await card.open_changes()
@@ -77,7 +78,7 @@ async def take_light(browser: Browser, address: str, release: str, rounding: str
 
 async def take_dark(browser: Browser, address: str, answer: str) -> None:
     """The comparison of two answers."""
-    async with show_board(browser, address, False, **options("dark", WIDE)) as board:
+    async with show_board(browser, address, False, **options("dark", DARK)) as board:
         await board.choose("Done")
         card = board.card(answer)
         await card.press("Compare answers")
@@ -94,7 +95,7 @@ async def take_narrow(browser: Browser, address: str, release: str, settings: st
         await take(board, "narrow")
 
 
-def options(theme: str, viewport: ViewportSize, scale: float = 1.5) -> dict[str, Any]:
+def options(theme: str, viewport: ViewportSize, scale: float = 1.4) -> dict[str, Any]:
     """Return the options of a window; `scale` is the number of pixels of the picture for each of the page."""
     return {"color_scheme": theme, "viewport": viewport, "device_scale_factor": scale}
 
