@@ -43,6 +43,12 @@ MEGABYTE = 1_000_000
 
 PAINT = "performance.getEntriesByName('first-contentful-paint')[0].startTime"
 DRAWN = "performance.now()"
+UNFOLD = """(details, last) => new Promise(resolve => {
+  const began = performance.now()
+  const check = () => details.textContent.includes(last) ? resolve(performance.now() - began) : requestAnimationFrame(check)
+  details.open = true
+  check()
+})"""
 
 
 async def make_tasks(stage: Stage) -> None:
@@ -112,10 +118,8 @@ async def measure_diff(board: BoardPage, session_id: str) -> None:
     await card.open_changes()
     await expect(card.file("long.txt")).to_be_visible()
     print_row(f"a diff of {LINES:,} lines is there", f"{time.perf_counter() - began:.2f} s after the click")
-    began = time.perf_counter()
-    await card.file("long.txt").locator("summary").click()
-    await expect(card.line("long.txt", f"line {LINES - 1}")).to_be_attached()
-    print_row("its lines are drawn", f"{time.perf_counter() - began:.2f} s after they are unfolded")
+    milliseconds = await card.file("long.txt").evaluate(UNFOLD, f"line {LINES - 1}")
+    print_row("its lines are drawn", f"{milliseconds / 1_000:.2f} s after they are unfolded")
 
 
 def print_row(name: str, value: str) -> None:
@@ -150,7 +154,7 @@ async def measure(setup: BenchmarkSetup, browser: Browser) -> None:
 
 async def main() -> None:
     """Print the table."""
-    print_row("with 200 tasks", "")
+    print_row("what", "measured")
     print_row("---", "---")
     with tempfile.TemporaryDirectory(prefix="benchmark-", ignore_cleanup_errors=True) as name:
         async with open_setup(Path(name)) as setup, run_chromium() as browser:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import struct
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -12,6 +13,7 @@ from xml.etree import ElementTree
 import pytest
 
 from benchmarks import chart
+from opencode_mcp.board import read_page
 from scripts import record_terminal
 
 ROOT = Path(__file__).parents[1]
@@ -19,6 +21,8 @@ DOCS = ROOT / "docs"
 TERMINAL = (DOCS / "at-work.svg").read_text(encoding="utf-8")
 SVG = "{http://www.w3.org/2000/svg}"
 FIGURES = (DOCS / "performance.md").read_text(encoding="utf-8")
+BOARD = (DOCS / "board.md").read_text(encoding="utf-8")
+MAX_PICTURE_BYTES = 250_000
 CHARACTER = 7.0
 """Pixels of a character in the wider of the fonts that viewers have, on average."""
 
@@ -99,3 +103,27 @@ def test_other_numbers_ids_and_directories_are_not_differences() -> None:
 
     assert changed != TERMINAL
     assert record_terminal.differences(TERMINAL, changed) == []
+
+
+@pytest.mark.parametrize("name", ["board-light", "board-dark", "board-narrow"])
+def test_a_picture_of_the_board_is_small_and_described(name: str) -> None:
+    """Its page says what is in it, for a reader who does not see it."""
+    data = (DOCS / f"{name}.png").read_bytes()
+    width, height = struct.unpack(">II", data[16:24])
+    description = re.search(rf"!\[([^]]+)\]\({name}\.png\)", BOARD)
+
+    assert data.startswith(b"\x89PNG\r\n\x1a\n")
+    assert len(data) < MAX_PICTURE_BYTES
+    assert 700 <= width <= 1_800
+    assert 700 <= height <= 1_800
+    assert description is not None
+    assert len(description[1]) > 40
+
+
+def test_the_page_of_the_board_has_its_figures() -> None:
+    """Those that `python -m benchmarks.board` prints, and the size of the page as it is today."""
+    rows = dict(re.findall(r"^\| ([^|]+) \| ([^|]+) \|$", BOARD, re.MULTILINE))
+
+    assert {"first paint", "size of the page", "memory of the page's process"} <= rows.keys()
+    documented = int(rows["size of the page"].split()[0].replace(",", ""))
+    assert abs(documented - len(read_page().encode())) < 0.1 * documented

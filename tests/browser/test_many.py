@@ -6,12 +6,14 @@ import re
 import time
 
 import pytest
-from playwright.async_api import expect
+from playwright.async_api import Browser, expect
 
 from opencode_mcp.opencode.concurrency import gather
 from tests.conftest import RecordFigure
 
-from .board_page import Filter
+from .apps_host import AppsHost
+from .board_page import Filter, show_board
+from .board_process import BoardProcess
 from .conftest import OpenBoard
 from .stage import Stage, bash
 
@@ -19,8 +21,8 @@ pytestmark = [pytest.mark.anyio, pytest.mark.browser]
 
 SESSIONS = 200
 LINES = 5_000
-OPEN_SECONDS = 20.0
-DRAW_SECONDS = 5.0
+OPEN_SECONDS = 60.0
+DRAW_SECONDS = 20.0
 """Wide, as the machine may be busy; what is measured is printed at the end of the run."""
 
 
@@ -80,25 +82,44 @@ async def test_the_title_of_the_page_says_how_many_tasks_wait(open_own_board: Op
 
 
 async def test_a_diff_of_5000_lines_is_opened(
-    open_board: OpenBoard, stage: Stage, place: str, record_figure: RecordFigure
+    chromium: Browser, board_process: BoardProcess, stage: Stage, record_figure: RecordFigure
 ) -> None:
     """The long file is folded, and its last line is there once it is unfolded."""
-    report = await stage.run_in_worktree(
-        {"long.txt": "".join(f"line {number} of many\n" for number in range(LINES)), "short.txt": "a line\n"}
-    )
-    card = (await open_board()).card(report["session_id"])
+    report = await stage.run_in_worktree({"long.txt": make_lines(LINES), "short.txt": "a line\n"})
 
-    began = time.perf_counter()
-    await card.open_changes()
-    await expect(card.line("short.txt", "a line")).to_be_visible()
-    opened = time.perf_counter() - began
-    long = card.file("long.txt")
-    await card.expect_counts("long.txt", LINES, 0)
-    assert not await long.evaluate("details => details.open")
+    async with show_board(chromium, await board_process.next_address(), False) as board:
+        card = board.card(report["session_id"])
+        began = time.perf_counter()
+        await card.open_changes()
+        await expect(card.line("short.txt", "a line")).to_be_visible()
+        opened = time.perf_counter() - began
+        await card.expect_counts("long.txt", LINES, 0)
+        assert not await card.file("long.txt").evaluate("details => details.open")
 
-    began = time.perf_counter()
-    await long.locator("summary").click()
-    await expect(card.line("long.txt", f"line {LINES - 1} of many")).to_be_attached()
-    drawn = time.perf_counter() - began
-    record_figure(f"board in the {place}: diff opened in {opened:.1f} s, {LINES} lines unfolded in {drawn:.1f} s")
+        began = time.perf_counter()
+        await card.file("long.txt").locator("summary").click()
+        await expect(card.file("long.txt")).to_contain_text(f"line {LINES - 1} of many")
+        drawn = time.perf_counter() - began
+
+    record_figure(f"board: a diff of {LINES} lines opened in {opened:.1f} s, unfolded in {drawn:.1f} s")
     assert max(opened, drawn) < DRAW_SECONDS
+
+
+async def test_a_diff_beyond_the_limit_of_results_says_what_is_missing(
+    chromium: Browser, apps_host: AppsHost, stage: Stage
+) -> None:
+    """A client gets no more than a model does, unless its server allows it."""
+    report = await stage.run_in_worktree({"first.txt": "a line\n", "long.txt": make_lines(LINES)})
+
+    async with show_board(chromium, apps_host.address(), True) as board:
+        card = board.card(report["session_id"])
+        await card.open_changes()
+        await expect(card.changes).to_contain_text("cut this")
+        await expect(card.line("first.txt", "a line")).to_be_visible()
+        await card.file("long.txt").locator("summary").click()
+        await expect(card.file("long.txt")).to_contain_text("line 0 of many")
+
+
+def make_lines(count: int) -> str:
+    """Return a text."""
+    return "".join(f"line {number} of many\n" for number in range(count))
