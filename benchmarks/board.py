@@ -45,7 +45,8 @@ PAINT = "performance.getEntriesByName('first-contentful-paint')[0].startTime"
 DRAWN = "performance.now()"
 UNFOLD = """(details, last) => new Promise(resolve => {
   const began = performance.now()
-  const check = () => details.textContent.includes(last) ? resolve(performance.now() - began) : requestAnimationFrame(check)
+  const isDrawn = () => details.textContent.includes(last)
+  const check = () => isDrawn() ? resolve(performance.now() - began) : requestAnimationFrame(check)
   details.open = true
   check()
 })"""
