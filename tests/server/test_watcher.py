@@ -46,6 +46,7 @@ CREATED = make_event("session.created", "ses_child", info={"id": "ses_child", "p
 ASKED = make_event("permission.asked", "ses_child", id="per_1")
 DISPOSED: Event = {"type": "global.disposed", "properties": dict[str, Any]()}
 CONNECTED: Event = {"type": "stream.connected", "properties": dict[str, Any]()}
+LOST: Event = {"type": "stream.lost", "properties": {"reason": "closed"}}
 HEARTBEAT: Event = {"type": "server.heartbeat", "properties": dict[str, Any]()}
 SESSION = {"id": "ses_child", "directory": "/project", "time": {"created": 1}}
 EVERYTHING = ChangeFilter(("",), subagents=True)
@@ -63,6 +64,9 @@ TODO = ChangeFilter(("todo.",))
         (EVERYTHING, [HEARTBEAT], False),
         (EVERYTHING, [DISPOSED], True),
         (EVERYTHING, [CONNECTED], True),
+        (EVERYTHING, [LOST], True),
+        (EVERYTHING, [CONNECTED, LOST, None, LOST], False),
+        (EVERYTHING, [LOST, CONNECTED, None, LOST], True),
         (TODO, [make_event("message.updated", "ses_parent")], False),
         (TODO, [make_event("todo.updated", "ses_parent")], True),
         (TODO, [make_event("session.deleted", "ses_parent")], True),

@@ -42,8 +42,10 @@ class ChangeFilter:
 MIN_UPDATE_SECONDS = 0.5
 """Minimum time between two notifications of one resource; a burst of events becomes one notification."""
 
-CONCERNS_ALL = frozenset({"stream.connected", "stream.ready", "server.instance.disposed", "global.disposed"})
-"""Events after which anything may have changed; events before them may have been missed."""
+CONCERNS_ALL = frozenset(
+    {"stream.connected", "stream.ready", "stream.lost", "server.instance.disposed", "global.disposed"}
+)
+"""Events after which anything may have changed, also whether OpenCode runs; events before them may have been missed."""
 
 UNREADABLE = frozenset({"message.part.delta"})
 """Events that change nothing readable: OpenCode stores a text when it is complete (1.18.33)."""
@@ -65,6 +67,7 @@ class WatcherIndex:
         self._subscription = ExitStack()
         self._watchers: set[ResourceWatcher] = set()
         self._by_session: defaultdict[str, set[ResourceWatcher]] = defaultdict(set)
+        self._last_type = ""
 
     def add(self, watcher: ResourceWatcher, session_ids: Iterable[str]) -> bool:
         """Dispatch the events of these sessions to a watcher too; return whether any session was new to it."""
@@ -88,7 +91,10 @@ class WatcherIndex:
             self._subscription.close()
 
     def dispatch(self, event: Event) -> None:
-        """Dispatch an event."""
+        """Dispatch an event. Each failed attempt to connect again is one more `stream.lost`, which changes nothing."""
+        is_repeated, self._last_type = event["type"] == self._last_type == "stream.lost", event["type"]
+        if is_repeated:
+            return
         if event["type"] in CONCERNS_ALL:
             for watcher in self._watchers:
                 watcher.mark_stale()
