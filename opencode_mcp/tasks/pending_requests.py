@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BaseModel, Field, WithJsonSchema
@@ -19,6 +20,9 @@ LINE_END = "⏎"
 
 SHOWN_CHARS = 8_000
 """How much of a command is shown; longer ones were not seen."""
+
+GAP = re.compile(r"\s{40,}")
+"""What would push the rest of a line out of sight."""
 
 QUESTIONS_SCHEMA = {"type": "array", "items": {"type": "object"}}
 """Six tools publish it: the fields say what they are."""
@@ -80,8 +84,12 @@ def describe_wish(request: AgentRequest) -> str:
 
 
 def show_whole(command: str) -> str:
-    """Return a command in one line that has "⏎" where its lines end. Beyond SHOWN_CHARS it counts what is left out."""
+    """Return a command in one line that has "⏎" where its lines end, and nowhere else: one of its own is escaped.
+
+    Long gaps are counted, as is what is left out beyond SHOWN_CHARS.
+    """
     shown = beginning_of(command.strip(), SHOWN_CHARS)
     excess = len(command.strip()) - len(shown)
-    line = f" {LINE_END} ".join(shown.splitlines())
+    line = f" {LINE_END} ".join(shown.replace(LINE_END, f"<U+{ord(LINE_END):04X}>").splitlines())
+    line = GAP.sub(lambda gap: f" <{len(gap[0])} spaces> ", line)
     return f"{line} … ({excess} more characters)" if excess else line

@@ -187,6 +187,20 @@ def test_a_permission_shows_the_whole_command() -> None:
     assert describe_wish(asks_for("x" * 9000)) == "bash:  … (9000 more characters)"
 
 
+@pytest.mark.parametrize(
+    ("command", "shown"),
+    [
+        ("ls\rrm a\u2028rm b\r\nrm c", "ls ⏎ rm a ⏎ rm b ⏎ rm c"),
+        (": <<'E' ⏎ $(rm a) ⏎ E", ": <<'E' <U+23CE> $(rm a) <U+23CE> E"),
+        (f"ls{' ' * 3000}; rm a", "ls <3000 spaces> ; rm a"),
+        (f"ls\n\n\n{' ' * 38}rm a", f"ls ⏎  ⏎  ⏎ {' ' * 38}rm a"),
+    ],
+)
+def test_a_command_cannot_hide_where_its_lines_end(command: str, shown: str) -> None:
+    """A sign of its own would pass for the end of a line, as in a here-document that is none."""
+    assert describe_wish(asks_for(command)) == f"bash: {shown}"
+
+
 def asks_for(command: str) -> PermissionRequest:
     """Return the request for a command."""
     return PERMISSION.model_copy(update={"metadata": {"command": command}})
