@@ -86,8 +86,8 @@ class Sessions:
     problems: tuple[str, ...] = ()
 
 
-Version = tuple[str, float | None, float, int]
-"""A session's id, when it was changed, and its cost and tokens, which OpenCode adds up after that."""
+Version = tuple[str, str, float | None, float, int]
+"""A session's id, its title, when it was changed, and its cost and tokens; OpenCode changes the others without the time."""
 
 
 @dataclass
@@ -146,7 +146,7 @@ class SessionReader:
         self, source: Source, session: Session, is_running: bool, is_unreadable: bool
     ) -> SessionRow | None:
         """Read a session; None if it was deleted meanwhile."""
-        key = (session.id, session.time.updated, session.cost, session.tokens.total)
+        key = (session.id, session.title, session.time.updated, session.cost, session.tokens.total)
         if not is_running and key in self._ended:
             return self._ended[key]
         row = make_row(session, source)
