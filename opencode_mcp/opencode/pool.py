@@ -45,17 +45,16 @@ class ServerPool:
     """The clients of all servers, by name; a single one is named "".
 
     `session_servers` caches the server of each session; `pending_starts` are tasks that are being started;
-    `last_reports` has the time and content of each session's last report, `last_rows` the version and row of each as a
-    list of tasks showed it, without a version where that may change by itself. `followed` are the sessions whose rules
-    this process enforces, with when it was last asked to (anyio.current_time()). `tasks` runs work that outlives a
-    call.
+    `last_reports` has the time and content of each session's last report, `last_rows` each as a list of tasks showed
+    it. `followed` are the sessions whose rules this process enforces, with when it was last asked to
+    (anyio.current_time()). `tasks` runs work that outlives a call.
     """
 
     clients: Mapping[str, OpenCodeClient]
     session_servers: dict[str, str] = field(default_factory=dict[str, str])
     pending_starts: dict[str, Any] = field(default_factory=dict[str, Any])
     last_reports: dict[str, tuple[float, Any]] = field(default_factory=dict[str, "tuple[float, Any]"])
-    last_rows: dict[str, tuple[Any, Any]] = field(default_factory=dict[str, "tuple[Any, Any]"])
+    last_rows: dict[str, Any] = field(default_factory=dict[str, Any])
     followed: dict[str, float] = field(default_factory=dict[str, float])
     tasks: TaskGroup | None = None
 
@@ -76,9 +75,9 @@ class ServerPool:
         """Keep the last report of a session, for the newest `MAX_REMEMBERED_REPORTS` sessions."""
         remember(self.last_reports, session_id, (anyio.current_time(), report), MAX_REMEMBERED_REPORTS)
 
-    def remember_row(self, session_id: str, version: Any, row: Any) -> None:
+    def remember_row(self, session_id: str, row: Any) -> None:
         """Keep the row of a session, for the newest `MAX_REMEMBERED_ROWS` sessions."""
-        remember(self.last_rows, session_id, (version, row), MAX_REMEMBERED_ROWS)
+        remember(self.last_rows, session_id, row, MAX_REMEMBERED_ROWS)
 
     @asynccontextmanager
     async def for_session(self, session_id: str) -> AsyncGenerator[ServerPool]:

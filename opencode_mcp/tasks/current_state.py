@@ -96,11 +96,12 @@ class CurrentState:
 async def read_current_state(
     opencode: OpenCodeClient, family: Family, since: float, *, works: bool = False
 ) -> CurrentState:
-    """Read the state of a session. The status of its directory is one that was read after `since`, which is a time of
-    anyio.current_time(): calls with the same `since` share it.
+    """Read the state of a session.
 
-    A session that may be expected to work (`works`) costs fewer requests. The messages are read after the status, as in
-    `read_snapshot`. In a worktree that was removed nothing works.
+    A session that may be expected to work (`works`) costs fewer requests: it shares a status of its directory that was
+    read after `since`, a time of anyio.current_time(). Another one needs a status from after its unfinished message, as
+    a prompt that was sent later than the status was read would seem to be one that nothing works on. The messages are
+    read after the status, as in `read_snapshot`. In a worktree that was removed nothing works.
 
     Raises:
         APIError: 404, the session was deleted.
@@ -108,12 +109,13 @@ async def read_current_state(
     """
     session, directory = family.session, family.session.directory
     messages: list[Message] = [] if works else await read_newest_messages(opencode, session.id, RECENT_MESSAGES)
+    messages_read = anyio.current_time()
     recent: tuple[Message, ...] | None = tuple(messages)
     statuses, requests = {}, ()
     is_removed = readable_metadata(session).removed is not None
     if not is_removed and (works or await may_work(opencode, family, messages)):
         read = partial(read_directory, opencode, directory)
-        max_age = anyio.current_time() - since
+        max_age = anyio.current_time() - (since if works else messages_read)
         found = await opencode.shared_reads.read((DIRECTORY, directory), max_age, read)
         messages = await read_newest_messages(opencode, session.id, 1)
         recent = None

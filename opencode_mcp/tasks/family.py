@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
 from opencode_mcp.opencode import OpenCodeClient
 from opencode_mcp.opencode.concurrency import gather
@@ -15,13 +14,14 @@ from opencode_mcp.opencode.models import Session
 from .metadata import TaskMetadata, readable_metadata
 from .session_state import find_members, find_queued, unless_deleted
 
-FamilyVersion = tuple[tuple[str, float, float, int, Mapping[str, Any]], ...]
-"""Of each session of a family: its id, when it was changed (ms), its cost, its tokens, its metadata."""
-
 
 @dataclass(frozen=True, slots=True)
 class Family:
-    """A session and all its descendants, without those that hold queued prompts: `queued`, in their order."""
+    """A session and all its descendants, without those that hold queued prompts: `queued`, in their order.
+
+    Two are equal if nothing has changed between them. `updated` does not tell: OpenCode changes a title without it, and
+    adds up cost and tokens later (1.18.33).
+    """
 
     session: Session
     descendants: tuple[Session, ...] = ()
@@ -56,14 +56,6 @@ class Family:
     def subagents(self) -> tuple[Session, ...]:
         """The descendants that an agent has started: not those in which a check or setup runs."""
         return tuple(member for member in self.descendants if not runs_commands(member))
-
-    @property
-    def version(self) -> FamilyVersion:
-        """What changes whenever one of them does. OpenCode adds up cost and tokens after the time of a change."""
-        return tuple(
-            (member.id, updated_at(member), member.cost, member.tokens.total, member.metadata)
-            for member in (*self.members, *self.queued)
-        )
 
 
 def updated_at(session: Session) -> float:

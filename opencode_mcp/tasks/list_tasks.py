@@ -5,7 +5,7 @@ sessions of every server -> families, newest first -> a page, or what has change
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from math import inf
@@ -15,7 +15,7 @@ import anyio
 from pydantic import BaseModel, Field, WithJsonSchema
 from pydantic.config import JsonDict
 
-from opencode_mcp.exceptions import APIError, OpenCodeError, WorkflowError
+from opencode_mcp.exceptions import APIError, OpenCodeError, TransportError, WorkflowError
 from opencode_mcp.opencode import OpenCodeClient
 from opencode_mcp.opencode.concurrency import gather
 from opencode_mcp.opencode.engine import engine_of
@@ -32,7 +32,8 @@ LISTED_SESSIONS = 1000
 
 MAX_ROWS = 200
 CLOCK_SECONDS = 10.0
-"""How much older than `since` a change may be: a session is stored some time after the time that it has."""
+"""How much older than `since` a change may be: a session is stored some time after the time that it has. And for how
+long a change that has no time is new, as several callers ask for it."""
 
 PATHS = "paths"
 """What the shared reads of this module are about."""
@@ -79,11 +80,23 @@ class FoundTask:
     is_whole: bool
 
 
+@dataclass(frozen=True, slots=True)
+class KnownRow:
+    """A row as it was read, of this family; None where the row may change while the family does not.
+
+    `changed` is when the family was found changed (anyio.current_time()).
+    """
+
+    family: Family | None
+    row: TaskRow
+    changed: float = -inf
+
+
 async def list_tasks(context: Context, arguments: ListTasks) -> TaskList:
     """List the project's tasks: sessions without a parent, those in its worktrees too.
 
     Raises:
-        OpenCodeError: no server answers.
+        OpenCodeError: no server answers, or the only one stops to.
     """
     since = anyio.current_time()
     servers = context.servers
@@ -91,7 +104,7 @@ async def list_tasks(context: Context, arguments: ListTasks) -> TaskList:
     found = [task for tasks in listed.values() for task in tasks]
     tasks = {task.family.session.id: task for task in reversed(found)}  # of servers with the same data, the first one
     newest = sorted(tasks.values(), key=lambda task: (-task.family.session.time.created, task.family.session.id))
-    chosen = select_tasks(newest, arguments)
+    chosen = select_tasks(newest, arguments, servers.last_rows)
     rows: list[TaskRow | None] = await gather(*(partial(try_row, context, task, since) for task in chosen))
     return TaskList(
         tasks=[row for row in rows if row is not None],
@@ -109,13 +122,27 @@ async def find_tasks(opencode: OpenCodeClient) -> list[FoundTask]:
     return [FoundTask(opencode, family, is_whole) for family in group_families(listed)]
 
 
-def select_tasks(newest: Sequence[FoundTask], arguments: ListTasks) -> list[FoundTask]:
-    """Return a page of the tasks, or those that were changed, and those that the caller names."""
+def select_tasks(newest: Sequence[FoundTask], arguments: ListTasks, known: Mapping[str, KnownRow]) -> list[FoundTask]:
+    """Return a page of the tasks, or those that were changed, and those that the caller names.
+
+    Of those that were changed there may be more than a page: a caller could not ask for the others.
+    """
     if arguments.since is None:
         return [*newest[arguments.offset : arguments.offset + arguments.limit]]
     start, named = arguments.since - CLOCK_SECONDS * 1000, {*arguments.session_ids}
-    changed = [task for task in newest if task.family.updated >= start or task.family.session.id in named]
-    return changed[:MAX_ROWS]
+    return [
+        task
+        for task in newest
+        if task.family.updated >= start or task.family.session.id in named or was_changed(task.family, known)
+    ]
+
+
+def was_changed(family: Family, known: Mapping[str, KnownRow]) -> bool:
+    """Whether a task has changed since it was read, or so lately that not every caller has read it."""
+    row = known.get(family.session.id)
+    if row is None or row.family is None:
+        return False
+    return row.family != family or anyio.current_time() - row.changed < CLOCK_SECONDS
 
 
 async def read_project(opencode: OpenCodeClient) -> str:
@@ -130,12 +157,15 @@ async def try_row(context: Context, task: FoundTask, since: float) -> TaskRow | 
     """Return the row of a task, that of an ended one as it was read before; None if it was deleted meanwhile.
 
     One that cannot be read has the state `unknown`.
+
+    Raises:
+        TransportError: the only server does not answer any more.
     """
     opencode, family, session_id = task.opencode, task.family, task.family.session.id
-    version, known = context.servers.last_rows.get(session_id, (None, None))
-    if version == family.version:
-        return known
-    works = known is not None and known.state in OPEN_STATES
+    known: KnownRow | None = context.servers.last_rows.get(session_id)
+    if known is not None and known.family == family:
+        return known.row
+    works = known is not None and known.row.state in OPEN_STATES
     try:
         if not task.is_whole:
             family = await read_whole_family(opencode, family.session)
@@ -143,7 +173,10 @@ async def try_row(context: Context, task: FoundTask, since: float) -> TaskRow | 
     except OpenCodeError as error:
         if isinstance(error, APIError) and error.status == 404:
             return None
+        if isinstance(error, TransportError) and len(context.servers.clients) == 1:
+            raise
         row = TaskRow.of(opencode, family).with_error(error)
         may_change = not isinstance(error, WorkflowError)  # a session of an API that the task tools cannot read
-    context.servers.remember_row(session_id, None if may_change else task.family.version, row)
+    changed = anyio.current_time() if known is not None and known.family is not None else -inf
+    context.servers.remember_row(session_id, KnownRow(None if may_change else task.family, row, changed))
     return row

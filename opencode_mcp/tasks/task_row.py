@@ -118,7 +118,7 @@ class TaskRow(BaseModel):
             "model": (format_model(reply) if reply is not None else None) or self.model,
             "elapsed_seconds": elapsed_seconds,
             "activity": current.activity,
-            "error": status.error,
+            "error": to_one_line(status.error) if status.error else None,
             "note": current.note or (status.stalled_reason if snapshot.newest_message is not None else None),
             "pending": [describe_request(request, self.session_id) for request in snapshot.pending],
             "subagents": subagents,

@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import Any, cast
 
+import anyio
 import pytest
 
-from opencode_mcp.exceptions import APIError, TransportError
+from opencode_mcp.exceptions import APIError, RequestTimeout, TransportError
 from opencode_mcp.opencode import ServerPool
 from opencode_mcp.opencode.endpoint import ignore_progress
 from opencode_mcp.opencode.models import Session, parse_model
@@ -16,6 +17,7 @@ from opencode_mcp.tasks.context import Context
 from opencode_mcp.tasks.family import group_families, runs_commands
 from opencode_mcp.tasks.list_tasks import ListTasks, TaskList, list_tasks
 from opencode_mcp.tasks.pending_starts import PendingStart
+from tests.eventually import eventually
 
 from .test_race_conditions import FakeOpenCode, make_context
 
@@ -140,6 +142,52 @@ async def test_a_page_is_newest_first_and_since_chooses_what_has_changed_with_wh
     assert ids(await call(context, since=113_000)) == [104, 103, 101]
 
 
+async def test_a_change_without_a_time_is_shown_to_every_caller() -> None:
+    """OpenCode gives a task its title by a model, often after its turn has ended, and changes no time with it."""
+    opencode = ListedOpenCode(sessions=[session(1), session(2), session(300)])
+    context = make_context(opencode)
+    await call(context)
+    assert ids(await call(context, since=300_000)) == [300]
+
+    opencode.sessions[0] = session(1, title="a better title")
+    for _ in range(2):
+        changed = await call(context, since=300_000)
+        assert [row.title for row in changed.tasks] == ["task 300", "a better title"]
+    assert [row.title for row in (await call(context)).tasks][-1] == "a better title"
+
+
+async def test_since_has_everything_that_has_changed() -> None:
+    """A caller that was away could not ask for what a page leaves out."""
+    opencode = ListedOpenCode(sessions=[session(number) for number in range(1000, 1300)])
+
+    assert len(ids(await call(make_context(opencode), since=1_000_000))) == 300
+
+
+async def test_a_prompt_that_came_after_the_status_was_read_is_running() -> None:
+    """The status of its directory, which another task's row needs, is read again."""
+    opencode = LaterPrompt(
+        sessions=[session(1), session(2)],
+        turns={"ses_1": [turn()[0]], "ses_2": [turn("msg_2")[0]]},
+        status={"ses_1": {"type": "busy"}},
+    )
+
+    rows = (await call(make_context(opencode))).tasks
+
+    assert {row.session_id: row.state for row in rows} == {"ses_1": "running", "ses_2": "running"}
+
+
+class LaterPrompt(ListedOpenCode):
+    """An OpenCode whose second session gets a prompt once the status was read."""
+
+    async def call(self, name: str, /, **arguments: Any) -> Any:
+        """Answer as OpenCode does."""
+        if name == "session_messages" and arguments["sessionID"] == "ses_2":
+            await eventually(lambda: "session_status" in self.calls and "question_list" in self.calls)
+            await anyio.wait_all_tasks_blocked()
+            self.status["ses_2"] = {"type": "busy"}
+        return await super().call(name, **arguments)
+
+
 async def test_a_row_says_what_the_newest_turn_and_the_family_are() -> None:
     """Agent and model are those of the reply; sessions of checks, setups and queued prompts are no subagents."""
     task = {"worktree_of": "/project", "branch": "b", "collected": "tree", "answer_group": ANSWERS}
@@ -209,6 +257,26 @@ async def test_a_session_that_was_deleted_is_left_out_and_one_that_cannot_be_rea
     assert "a broken row" in (tasks.tasks[1].error or "")
     opencode.turns.clear()
     assert [row.state for row in (await call(context)).tasks] == ["completed"] * 3
+
+
+async def test_an_opencode_that_stops_to_answer_is_an_error_and_one_of_several_makes_its_tasks_unknown() -> None:
+    """A list of tasks that are all unknown would hide what they wait for."""
+    frozen = ListedOpenCode(sessions=[session(1)], turns={"ses_1": RequestTimeout("no response")})
+    with pytest.raises(RequestTimeout):
+        await call(make_context(frozen))
+
+    context = Context(ServerPool(cast("Any", {"a": frozen, "b": ListedOpenCode()})), ignore_progress)
+    assert [row.state for row in (await call(context)).tasks] == ["unknown"]
+
+
+async def test_the_error_of_a_turn_is_one_line() -> None:
+    """Some are a page of HTML; the report of the task has it whole."""
+    failed = {"name": "APIError", "data": {"message": "<html>\n" + "no model " * 1000}}
+    opencode = ListedOpenCode(sessions=[session(1)], turns={"ses_1": turn(error=failed)})
+
+    [row] = (await call(make_context(opencode))).tasks
+
+    assert (row.state, len(row.error or "") < 310, "\n" in (row.error or "")) == ("failed", True, False)
 
 
 async def test_an_unfinished_session_that_nothing_runs_is_idle_with_the_reason() -> None:
