@@ -12,6 +12,7 @@ from playwright.async_api import Browser, Frame, FrameLocator, Locator, Page, ex
 from .chromium import PageErrors, open_page
 
 MINUS = "\N{MINUS SIGN}"
+ACTIONS = ("Approve once", "Always", "Reject", "Stop", "Follow up", "Bring over", "Discard")
 Layout = Literal["Unified", "Side by side"]
 Filter = Literal["All", "Running", "Waiting", "Done"]
 
@@ -135,3 +136,9 @@ async def show_board(browser: Browser, address: str, is_framed: bool, **options:
         await page.goto(address)
         yield BoardPage(page, errors, is_framed)
         assert not errors.lines, errors.lines
+
+
+async def expect_no_actions(board: BoardPage) -> None:
+    """See that nothing can be decided or changed."""
+    for name in ACTIONS:
+        await expect(board.root.get_by_role("button", name=name, exact=True)).to_have_count(0)

@@ -62,6 +62,13 @@ async def stage(
         yield stage
 
 
+@pytest.fixture(autouse=True)
+async def _stop_tasks(stage: Stage) -> AsyncGenerator[None]:
+    """Leave no task to the next test."""
+    yield
+    await stage.stop_tasks()
+
+
 @pytest.fixture(scope="session")
 async def apps_host(stage: Stage) -> AsyncGenerator[AppsHost]:
     """A client with apps for the shared project."""

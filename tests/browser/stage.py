@@ -6,7 +6,7 @@ import json
 import subprocess
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -36,12 +36,16 @@ WAIT_SECONDS = 120
 
 @dataclass(frozen=True)
 class Stage:
-    """A project. `environ` is that of its OpenCode, `client` one of the bridge, as a client with apps has it."""
+    """A project. `environ` is that of its OpenCode, `client` one of the bridge, as a client with apps has it.
+
+    `unfinished` has the sessions whose tasks may still run or wait.
+    """
 
     project: Path
     settings: Settings
     environ: Mapping[str, str]
     client: Client
+    unfinished: set[str] = field(default_factory=set[str])
 
     async def call(self, tool: str, **arguments: Any) -> Any:
         """Call a tool that succeeds, and return its facts."""
@@ -54,6 +58,7 @@ class Stage:
         """Start a task, and return its session's id, also of one that has failed at once."""
         report = facts(await self.client.call_tool("start_task", {"prompt": prompt, **arguments}))
         session_id: str = report["session_id"]
+        self.unfinished.add(session_id)
         if title is not None:
             await self.call("session_update", sessionID=session_id, title=title)
         return session_id
@@ -61,7 +66,15 @@ class Stage:
     async def wait(self, session_id: str) -> dict[str, Any]:
         """Wait until a task has ended or waits for an answer, and return its report, also of a failed one."""
         await self.call("wait_for_tasks", session_ids=[session_id], timeout_seconds=WAIT_SECONDS)
-        return facts(await self.client.call_tool("report_task", {"session_id": session_id}))
+        report = facts(await self.client.call_tool("report_task", {"session_id": session_id}))
+        if not report["state"].startswith("waiting"):
+            self.unfinished.discard(session_id)
+        return report
+
+    async def stop_tasks(self) -> None:
+        """Stop what still runs or waits: each board would read it again and again."""
+        while self.unfinished:
+            await self.call("stop_task", session_id=self.unfinished.pop())
 
     async def run(self, prompt: str, title: str | None = None, **arguments: Any) -> dict[str, Any]:
         """Start a task, and wait for it."""

@@ -21,12 +21,17 @@ NARROW = ViewportSize(width=380, height=800)
 
 @pytest.fixture(scope="module")
 async def worktree_task(stage: Stage) -> dict[str, Any]:
-    """A task with changes, beside one that waits for a permission and one that waits for an answer."""
+    """A task with changes."""
+    return await stage.run_in_worktree({new_name("made"): "by the task\n", new_name("more"): "and more\n"})
+
+
+@pytest.fixture
+async def other_tasks(stage: Stage) -> None:
+    """A task that waits for a permission, one that waits for an answer, one that has failed, and one that runs."""
     await stage.start(bash("make install"))
     await stage.start(ask("Which one?", "Red", "Blue"))
     await stage.run("script:error 400")
     await stage.start("script:hang")
-    return await stage.run_in_worktree({new_name("made"): "by the task\n", new_name("more"): "and more\n"})
 
 
 async def expect_no_violations(board: BoardPage, axe: str, task: dict[str, Any]) -> None:
@@ -47,6 +52,7 @@ async def expect_no_violations(board: BoardPage, axe: str, task: dict[str, Any])
     assert await board.find_violations(axe) == []
 
 
+@pytest.mark.usefixtures("other_tasks")
 @pytest.mark.parametrize("theme", ["light", "dark"])
 async def test_the_board_in_a_client_is_accessible(
     chromium: Browser, apps_host: AppsHost, axe: str, worktree_task: dict[str, Any], theme: str
@@ -57,6 +63,7 @@ async def test_the_board_in_a_client_is_accessible(
         await expect_no_violations(board, axe, worktree_task)
 
 
+@pytest.mark.usefixtures("other_tasks")
 @pytest.mark.parametrize("theme", ["light", "dark"])
 async def test_the_board_in_the_browser_is_accessible(
     chromium: Browser, board_process: BoardProcess, axe: str, worktree_task: dict[str, Any], theme: str

@@ -12,18 +12,10 @@ from opencode_mcp.catalog import Catalog
 from opencode_mcp.opencode import Endpoint
 
 from .apps_host import AppsHost, run_apps_host
-from .board_page import BoardPage, show_board
+from .board_page import expect_no_actions, show_board
 from .stage import Stage, bash, new_name, open_stage
 
 pytestmark = [pytest.mark.anyio, pytest.mark.browser]
-
-ACTIONS = ("Approve once", "Always", "Reject", "Stop", "Follow up", "Bring over", "Discard")
-
-
-async def expect_no_actions(board: BoardPage) -> None:
-    """See that nothing can be decided or changed."""
-    for name in ACTIONS:
-        await expect(board.root.get_by_role("button", name=name, exact=True)).to_have_count(0)
 
 
 @pytest.mark.parametrize("tool", ["report_task", "wait_for_tasks"])

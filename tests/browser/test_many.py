@@ -116,6 +116,7 @@ async def test_a_diff_beyond_the_limit_of_results_says_what_is_missing(
         await card.open_changes()
         await expect(card.changes).to_contain_text("cut this")
         await expect(card.line("first.txt", "a line")).to_be_visible()
+        await card.expect_counts("long.txt", LINES, 0)
         await card.file("long.txt").locator("summary").click()
         await expect(card.file("long.txt")).to_contain_text("line 0 of many")
 

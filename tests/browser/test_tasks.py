@@ -5,12 +5,17 @@ from __future__ import annotations
 import re
 
 import pytest
-from playwright.async_api import expect
+from playwright.async_api import Browser, expect
 
+from .apps_host import AppsHost
+from .board_page import show_board
 from .conftest import OpenBoard
 from .stage import Stage, call_tool, new_name
 
 pytestmark = [pytest.mark.anyio, pytest.mark.browser]
+
+MESSAGES = 40
+"""More than a page of a transcript has, less than two."""
 
 
 async def test_a_task_that_is_started_elsewhere_appears(open_board: OpenBoard, stage: Stage) -> None:
@@ -89,3 +94,23 @@ async def test_a_task_with_todos_and_an_answer_has_a_report(open_board: OpenBoar
     await card.press("Report")
 
     await card.expect_text(answer.replace("%20", " "))
+
+
+async def test_earlier_messages_of_a_transcript_are_loaded(
+    chromium: Browser, apps_host: AppsHost, stage: Stage
+) -> None:
+    """Page by page, until the first."""
+    session_id = (await stage.call("session_create", title=new_name("Long")))["id"]
+    for number in range(MESSAGES):
+        parts = [{"type": "text", "text": f"prompt number {number:02}."}]
+        await stage.call("session_prompt", sessionID=session_id, parts=parts, noReply=True)
+
+    async with show_board(chromium, apps_host.address(), True) as board:
+        card = board.card(session_id)
+        await card.press("Transcript")
+        await expect(card.transcript).to_contain_text(f"prompt number {MESSAGES - 1:02}.")
+        await expect(card.transcript).not_to_contain_text("prompt number 00.")
+        await card.transcript.get_by_role("button", name="Earlier").click()
+        await expect(card.transcript).to_contain_text("prompt number 00.")
+        await expect(card.transcript.get_by_role("button", name="Earlier")).to_be_hidden()
+        await expect(card.transcript).to_contain_text(f"prompt number {MESSAGES - 1:02}.")
