@@ -69,6 +69,28 @@ async def test_what_would_be_lost_is_shown_before_a_worktree_is_discarded(open_b
     assert not (stage.project / name).exists()
 
 
+async def test_only_what_was_shown_is_discarded(open_board: OpenBoard, stage: Stage) -> None:
+    """A file that changes while the dialog is open is shown first, even if its numbers stay the same."""
+    name, ignored = new_name("made"), f"{new_name('ignored')}.log"
+    report = await stage.run_in_worktree({name: "first\n", ".gitignore": "*.log\n", ignored: "kept nowhere else\n"})
+    worktree = Path(report["directory"])
+    board = await open_board()
+    discard = board.dialog.get_by_role("button", name="Discard", exact=True)
+    card = board.card(report["session_id"])
+
+    await card.press("Discard")
+    await expect(board.dialog).to_contain_text(name)
+    await expect(board.dialog).to_contain_text(ignored)
+    (worktree / name).write_text("other\n")
+    await discard.click()
+    await expect(board.dialog.get_by_role("alert")).to_contain_text("Nothing was discarded")
+    assert (worktree / name).read_text() == "other\n"
+    await discard.click()
+
+    await expect(card.status).to_contain_text("Discarded")
+    assert not exists(worktree)
+
+
 async def test_nothing_is_lost_with_a_worktree_that_was_brought_over(open_board: OpenBoard, stage: Stage) -> None:
     """The dialog names no file."""
     name = new_name("made")
