@@ -6,9 +6,10 @@ import re
 from urllib.parse import quote
 
 import pytest
-from playwright.async_api import expect
+from playwright.async_api import Browser, expect
 
-from .board_page import Layout, TaskCard
+from .apps_host import AppsHost
+from .board_page import Layout, TaskCard, show_board
 from .conftest import OpenBoard
 from .stage import Stage, ask, bash, new_name
 
@@ -89,6 +90,65 @@ async def test_a_diff_is_text(open_board: OpenBoard, stage: Stage) -> None:
         await expect_only_text(card)
     await expect(card.changes.locator("details")).to_have_count(1)
     await expect(card.changes.locator("summary")).to_contain_text("+7")
+
+
+async def test_no_line_of_a_cut_diff_is_hidden(chromium: Browser, apps_host: AppsHost, stage: Stage) -> None:
+    """A file may have lines that look like the note about a cut, and like the header of another file."""
+    name = new_name("file")
+    stage.commit({name: "…[5 characters omitted]…\n-- a/other\n"})
+    report = await stage.run_in_worktree({name: "hidden\n" + "filler\n" * 6_000})
+
+    async with show_board(chromium, apps_host.address(), True) as board:
+        card = board.card(report["session_id"])
+        await card.open_changes()
+        await expect(card.changes).to_contain_text("The server's limit of a result cut this")
+        await expect(card.changes.locator("details")).to_have_count(1)
+        await card.changes.get_by_role("button", name="Unfold all").click()
+        await expect(card.line(name, "hidden")).to_be_visible()
+
+
+async def test_a_task_that_cannot_be_drawn_hides_no_other(chromium: Browser, apps_host: AppsHost, stage: Stage) -> None:
+    """The page says that there is one."""
+    tasks = [{"session_id": "ses_1", "cost": "much"}, {"session_id": "ses_2", "state": 5}, {"session_id": "ses_3"}]
+    session_id = (await stage.run("script:text done"))["session_id"]
+    message = {
+        "jsonrpc": "2.0",
+        "method": "ui/notifications/tool-result",
+        "params": {"structuredContent": {"tasks": [*tasks, {"session_id": "ses_4", "state": "running"}]}},
+    }
+    address = apps_host.address("report_task", {"session_id": session_id}, server_tools=False)
+
+    async with show_board(chromium, address, True) as board:
+        await board.card(session_id).expect_state("completed")
+        await board.page.evaluate("message => frames[0].postMessage(message, '*')", message)
+        await board.card("ses_4").expect_state("running")
+        await expect(board.root.get_by_text("A task cannot be shown")).to_be_visible()
+        await expect(board.card("ses_1").article).to_have_count(0)
+
+
+async def test_a_control_that_slides_under_a_resting_pointer_is_not_pressed(
+    open_board: OpenBoard, stage: Stage
+) -> None:
+    """A click was meant for what was there before. After a move it is meant."""
+    session_id = (await stage.run("script:text done"))["session_id"]
+    board = await open_board()
+    card, mouse = board.card(session_id), board.page.mouse
+    await card.expect_state("completed")
+    await card.button("Changes").scroll_into_view_if_needed()
+    box = await card.button("Changes").bounding_box()
+    assert box is not None
+    x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+
+    await mouse.move(x, y - 40)
+    await card.article.evaluate("article => { article.style.marginTop = '-40px' }")
+    await mouse.down()
+    await mouse.up()
+    await expect(card.changes).to_have_count(0)
+    await mouse.move(x + 1, y - 40)
+    await mouse.down()
+    await mouse.up()
+
+    await expect(card.changes).to_be_visible()
 
 
 async def test_an_answer_is_text(open_board: OpenBoard, stage: Stage) -> None:
