@@ -87,7 +87,7 @@ class Sessions:
 
 
 Version = tuple[str, str, float | None, float, int]
-"""A session's id, its title, when it was changed, and its cost and tokens; OpenCode changes the others without the time."""
+"""A session's id and title, when it was changed, and its cost and tokens. OpenCode changes others without the time."""
 
 
 @dataclass

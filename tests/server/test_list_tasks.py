@@ -130,6 +130,10 @@ async def test_a_person_may_page_through_tasks_and_a_reading_client_is_told_no_t
     ended, idle = listed["tasks"]
     assert (ended["state"], idle["state"], ended["tokens"] > 0) == ("completed", "idle", True)
     assert 0 < ended["elapsed_seconds"] < 60
+
+    await call(client, "session_update", sessionID=done, title="renamed")  # which changes no time (1.18.33)
+    changed = await list_rows(client, since=ended["updated"] + 60_000)
+    assert [row["title"] for row in changed.values()] == ["renamed"]
     assert {"answer_permission", "stop_task", "start_task", "collect_changes"} <= {*listed["tools"]}
 
     async with connect(replace(attached, read_only=True)) as reader:
