@@ -6,6 +6,7 @@ import base64
 import re
 from hashlib import sha256
 from pathlib import Path
+from typing import Literal
 
 URI = "ui://opencode/board"
 MIME_TYPE = "text/html;profile=mcp-app"
@@ -20,16 +21,17 @@ FOR_READERS = re.compile(r"^[ \t]*(?:(?://|/\*\*).*)?\n|^[ \t]+", re.MULTILINE)
 """What only a reader of the source needs: indentation, and lines that are empty or a comment. A seventh of the file."""
 
 
-def read_page() -> str:
+def read_page(connects_to: Literal["'none'", "'self'"] = "'none'") -> str:
     """Return the HTML of the board with its Content-Security-Policy, which comes before anything that it restricts.
 
-    Only the page's own scripts run, named by their hashes, and only its own origin can be connected to.
+    Only the page's own scripts run, named by their hashes, and no text becomes markup. `connects_to` is `'self'` where
+    the page has a server; in a client it has none.
     """
     html = FOR_READERS.sub("", PAGE.read_text(encoding="utf-8"))
     scripts = " ".join(f"'{hash_of(script)}'" for script in INLINE_SCRIPT.findall(html)) or "'none'"
     policy = (
-        f"default-src 'none'; script-src {scripts}; style-src 'unsafe-inline'; connect-src 'self'; img-src data:; "
-        "base-uri 'none'; form-action 'none'"
+        f"default-src 'none'; script-src {scripts}; style-src 'unsafe-inline'; connect-src {connects_to}; "
+        "img-src data:; base-uri 'none'; form-action 'none'; require-trusted-types-for 'script'; trusted-types 'none'"
     )
     return html.replace(CHARSET, f'{CHARSET}<meta http-equiv="Content-Security-Policy" content="{policy}">', 1)
 

@@ -135,9 +135,10 @@ async def test_the_page_holds_no_secret_and_cannot_be_framed(board: Board) -> No
     response = await board.http.get("/")
     policy = response.headers["content-security-policy"]
 
-    assert response.text == read_page()
+    assert response.text == read_page("'self'")
     assert response.headers["content-type"] == "text/html; charset=utf-8"
     assert policy.startswith("default-src 'none'; script-src 'sha256-")
+    assert "; connect-src 'self'; " in policy
     assert policy.endswith("; frame-ancestors 'none'")
     assert "unsafe-eval" not in policy
     assert board.tokens.bearer not in response.text

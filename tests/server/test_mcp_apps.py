@@ -117,10 +117,12 @@ def test_the_policy_allows_the_scripts_of_the_page_and_nothing_else() -> None:
         "default-src": "'none'",
         "script-src": " ".join(f"'sha256-{digest}'" for digest in hashes),
         "style-src": "'unsafe-inline'",
-        "connect-src": "'self'",
+        "connect-src": "'none'",
         "img-src": "data:",
         "base-uri": "'none'",
         "form-action": "'none'",
+        "require-trusted-types-for": "'script'",
+        "trusted-types": "'none'",
     }
 
 

@@ -136,7 +136,7 @@ class BoardRoutes:
 
     def __init__(self, tokens: BoardTokens) -> None:
         self._tokens = tokens
-        self._page = read_page()
+        self._page = read_page("'self'")
         policy = PAGE_POLICY.search(self._page)
         assert policy is not None
         # A page cannot say by itself that no other page may frame it.
