@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
@@ -17,6 +18,9 @@ from .context import Context
 
 SUBAGENT_TOOLS = frozenset({"task", "subagent"})
 """The tools that start a subagent; the metadata of a call has its session."""
+
+LIKE_A_HEAD = re.compile(r"^(?=\[\w+ \d{4}-\d\d-\d\d \d\d:\d\d:\d\d \S+\]$)", re.MULTILINE)
+"""A line of a text that would pass for the head of another message; it is indented."""
 
 PART_CHARS = 4_000
 SUBJECT_CHARS = 200
@@ -61,11 +65,11 @@ async def read_transcript(context: Context, arguments: ReadTranscript) -> Transc
 def format_message(message: Message) -> str:
     """Return one message as text: role, time (UTC), id, and its parts."""
     created = datetime.fromtimestamp(message.info.time.created / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S")
-    lines = [f"[{message.info.role} {created} {message.info.id}]"]
-    lines += [line for part in message.parts if (line := format_part(part))]
+    lines = [line for part in message.parts if (line := format_part(part))]
     if message.info.error is not None:
         lines.append(f"! {message.info.error}")
-    return "\n".join(lines)
+    head = f"[{message.info.role} {created} {message.info.id}]"
+    return "\n".join([head, *(LIKE_A_HEAD.sub(" ", line) for line in lines)])
 
 
 def format_part(part: Part) -> str:
