@@ -63,6 +63,22 @@ async def test_a_task_goes_on_with_another_prompt(open_board: OpenBoard, stage: 
     assert (await stage.wait(session_id))["answer"] == answer
 
 
+async def test_a_prompt_to_a_task_that_works_waits_for_its_turn(open_board: OpenBoard, stage: Stage) -> None:
+    """A person needs not wait for the turn, nor stop it."""
+    session_id = await stage.start("script:hang")
+    card = (await open_board()).card(session_id)
+
+    await card.press("Follow up")
+    await card.textbox("Follow-up prompt").fill("script:text second")
+    await expect(card.article).to_contain_text("when the turn has ended")
+    await card.press("Send")
+
+    await expect(card.status).to_contain_text("queued")
+    await card.expect_text("1 prompt queued")
+    await card.press("Stop")
+    await card.expect_state("stopped", "completed")
+
+
 async def test_the_transcript_has_what_was_said_and_done(open_board: OpenBoard, stage: Stage) -> None:
     """The prompt, the call of a tool and the answer."""
     word = new_name("word")
