@@ -28,6 +28,20 @@ async def test_changes_are_brought_over(open_board: OpenBoard, stage: Stage) -> 
     await expect(card.alert).to_have_count(0)
 
 
+async def test_the_changes_say_what_the_project_still_lacks(open_board: OpenBoard, stage: Stage) -> None:
+    """Also those that were open while they were brought over."""
+    report = await stage.run_in_worktree({new_name("made"): "by the task\n"})
+    card = (await open_board()).card(report["session_id"])
+    await card.open_changes()
+    await expect(card.changes).to_contain_text("The project lacks 1 change")
+
+    await card.press("Bring over")
+
+    await expect(card.status).to_contain_text("Brought over")
+    await expect(card.changes).not_to_contain_text("The project lacks")
+    await expect(card.changes).to_contain_text("by the task")
+
+
 async def test_a_conflict_is_shown_and_changes_nothing(open_board: OpenBoard, stage: Stage) -> None:
     """The card says which file, and the button works again."""
     name, other = new_name("same"), new_name("other")
