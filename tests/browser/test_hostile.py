@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
+from typing import Any
 from urllib.parse import quote
 
 import pytest
 from playwright.async_api import Browser, expect
 
 from .apps_host import AppsHost
-from .board_page import Layout, TaskCard, show_board
+from .board_page import BoardPage, Layout, TaskCard, show_board
 from .conftest import OpenBoard
 from .stage import Stage, ask, bash, new_name
 
@@ -107,20 +109,43 @@ async def test_no_line_of_a_cut_diff_is_hidden(chromium: Browser, apps_host: App
         await expect(card.line(name, "hidden")).to_be_visible()
 
 
+async def send_result(board: BoardPage, content: Mapping[str, Any]) -> None:
+    """Send the result of a tool to the board, as its host does."""
+    message = {
+        "jsonrpc": "2.0",
+        "method": "ui/notifications/tool-result",
+        "params": {"structuredContent": content},
+    }
+    await board.page.evaluate("message => frames[0].postMessage(message, '*')", message)
+
+
+async def test_a_pattern_that_covers_everything_is_named_so(
+    chromium: Browser, apps_host: AppsHost, stage: Stage
+) -> None:
+    """A star alone says little about what Always allows."""
+    session_id = (await stage.run("script:text done"))["session_id"]
+    request = {"id": "per_1", "kind": "permission", "wants": "edit: a.txt"}
+    tasks = [
+        {"session_id": f"ses_{number}", "state": "waiting_permission", "pending": [{**request, "always": [pattern]}]}
+        for number, pattern in enumerate(["*", "a.*"])
+    ]
+
+    async with show_board(chromium, apps_host.address(), True) as board:
+        await board.card(session_id).expect_state("completed")
+        await send_result(board, {"tasks": tasks})
+        await board.card("ses_0").expect_text("Always allows *, which is all of this kind, in every session")
+        await board.card("ses_1").expect_text("Always allows a.* in every session")
+
+
 async def test_a_task_that_cannot_be_drawn_hides_no_other(chromium: Browser, apps_host: AppsHost, stage: Stage) -> None:
     """The page says that there is one."""
     tasks = [{"session_id": "ses_1", "cost": "much"}, {"session_id": "ses_2", "state": 5}, {"session_id": "ses_3"}]
     session_id = (await stage.run("script:text done"))["session_id"]
-    message = {
-        "jsonrpc": "2.0",
-        "method": "ui/notifications/tool-result",
-        "params": {"structuredContent": {"tasks": [*tasks, {"session_id": "ses_4", "state": "running"}]}},
-    }
     address = apps_host.address("report_task", {"session_id": session_id}, server_tools=False)
 
     async with show_board(chromium, address, True) as board:
         await board.card(session_id).expect_state("completed")
-        await board.page.evaluate("message => frames[0].postMessage(message, '*')", message)
+        await send_result(board, {"tasks": [*tasks, {"session_id": "ses_4", "state": "running"}]})
         await board.card("ses_4").expect_state("running")
         await expect(board.root.get_by_text("A task cannot be shown")).to_be_visible()
         await expect(board.card("ses_1").article).to_have_count(0)
