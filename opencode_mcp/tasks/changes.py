@@ -97,7 +97,7 @@ class CollectedChanges(BaseModel):
     patch: str | None = None
     applied_to: str | None = Field(None, description="The project whose files have the changes now; absent if none.")
     discarded: bool
-    missing: list[str] = Field([], description="Of a worktree: what the project lacks.")
+    missing: list[str] = Field(default=[], description="Of a worktree: what the project lacks.")
     note: str | None = None
     next: Annotated[NextCall | None, WithJsonSchema({"type": "object"})] = None
 
