@@ -15,6 +15,12 @@ from .stage import MODELS, Stage, call_tool, exists, new_name
 pytestmark = [pytest.mark.anyio, pytest.mark.browser]
 
 
+NOTE_BUSY = """dialog => new MutationObserver(() => {
+    if (dialog.querySelector("[role=alert]")) dialog.dataset.busy ??= dialog.querySelector(".primary").ariaDisabled
+}).observe(dialog, {childList: true, subtree: true})"""
+"""Notes whether the button is off when the dialog says something: a held key could press it at once."""
+
+
 async def test_changes_are_brought_over(open_board: OpenBoard, stage: Stage) -> None:
     """Into the project's own files; the card says so."""
     name = new_name("made")
@@ -96,9 +102,11 @@ async def test_only_what_was_shown_is_discarded(open_board: OpenBoard, stage: St
     await expect(board.dialog).to_contain_text(name)
     await expect(board.dialog).to_contain_text(ignored)
     (worktree / name).write_text("other\n")
+    await board.dialog.evaluate(NOTE_BUSY)
     await discard.click()
     await expect(board.dialog.get_by_role("alert")).to_contain_text("Nothing was discarded")
     assert (worktree / name).read_text() == "other\n"
+    await expect(board.dialog).to_have_attribute("data-busy", "true")
     await discard.click()
 
     await expect(card.status).to_contain_text("Discarded")
