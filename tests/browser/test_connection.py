@@ -98,6 +98,27 @@ async def test_a_board_that_only_reads_shows_no_actions(chromium: Browser, stage
             await expect_no_actions(board)
 
 
+async def test_the_page_says_when_the_board_does_not_answer(
+    chromium: Browser, board_process: BoardProcess, stage: Stage
+) -> None:
+    """Although its connection is open, and no task works. It goes on trying."""
+    session_id = (await stage.run("script:text done"))["session_id"]
+
+    async with open_page(chromium) as (page, _):
+        await page.clock.install()
+        await page.goto(await board_process.next_address())
+        await expect(page.locator(f'article[data-session="{session_id}"]')).to_be_visible()
+        status = page.get_by_role("status").first
+        await expect(status).to_have_text("Connected")
+        await page.route("**/mcp", lambda route: None)
+        await page.clock.fast_forward(60_000)
+        await page.clock.fast_forward(60_000)
+        await expect(status).to_contain_text("Not refreshed: the server does not answer. Shown as of")
+        await page.unroute_all()
+        await page.clock.fast_forward(10_000)
+        await expect(status).to_have_text("Connected")
+
+
 @pytest.fixture
 async def mortal_stage(
     program: Program, model: ScriptedModel, catalog: Catalog, tmp_path_factory: pytest.TempPathFactory
