@@ -130,7 +130,14 @@ def install_modules() -> Path:
 def bundle_script() -> str:
     """Return the host's script as one file."""
     modules = install_modules()
-    command = (str(modules / ".bin" / "esbuild"), str(SOURCE), "--bundle", "--format=esm", "--target=chrome120")
+    command = (
+        str(modules / ".bin" / "esbuild"),
+        str(SOURCE),
+        "--bundle",
+        "--minify",
+        "--format=esm",
+        "--target=chrome120",
+    )
     return subprocess.run(command, env={"NODE_PATH": str(modules)}, check=True, capture_output=True, text=True).stdout
 
 

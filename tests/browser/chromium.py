@@ -57,6 +57,7 @@ class PageErrors:
 async def open_page(browser: Browser, **options: Any) -> AsyncGenerator[tuple[Page, PageErrors]]:
     """Open a page with storage of its own; `options` are those of `Browser.new_context`."""
     options.setdefault("viewport", ViewportSize(width=1200, height=900))
+    options.setdefault("reduced_motion", "reduce")  # an animation costs a core without a graphics card
     context = await browser.new_context(**options)
     context.set_default_timeout(PATIENCE_MS)
     errors = PageErrors()

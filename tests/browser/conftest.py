@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,10 @@ from .stage import Stage, open_stage
 
 OpenBoard = Callable[..., Awaitable[BoardPage]]
 PLACES = ("client", "browser")
+
+in_client = pytest.mark.parametrize("place", ["client"])
+in_browser = pytest.mark.parametrize("place", ["browser"])
+"""For what only the page does, which is the same in both places."""
 
 
 @pytest.fixture(scope="session")
@@ -110,20 +114,15 @@ async def own_stage(
     """A project of the test's own, for what shows all tasks."""
     async with open_stage(tmp_path / "project", stage.environ, session_endpoint, catalog) as own:
         yield own
+        await own.stop_tasks()
 
 
-@pytest.fixture
-async def open_own_board(place: str, own_stage: Stage, chromium: Browser) -> AsyncGenerator[OpenBoard]:
-    """Open the board of the test's own project, once; keyword arguments are those of `Browser.new_context`."""
-    async with AsyncExitStack() as stack:
-        if place == "client":
-            host = await stack.enter_async_context(run_apps_host(own_stage.client))
-            address = host.address()
-        else:
-            process = stack.enter_context(run_board(own_stage.environ, own_stage.settings))
-            address = await process.next_address()
-
-        async def open_one(**options: Any) -> BoardPage:
-            return await stack.enter_async_context(show_board(chromium, address, place == "client", **options))
-
-        yield open_one
+@asynccontextmanager
+async def open_place(place: str, stage: Stage) -> AsyncGenerator[str]:
+    """Provide an address at which the board of a project can be opened once."""
+    if place == "client":
+        async with run_apps_host(stage.client) as host:
+            yield host.address()
+    else:
+        with run_board(stage.environ, stage.settings) as process:
+            yield await process.next_address()

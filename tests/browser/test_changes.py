@@ -9,7 +9,7 @@ import pytest
 from playwright.async_api import expect
 
 from .board_page import Layout
-from .conftest import OpenBoard
+from .conftest import OpenBoard, in_browser, in_client
 from .stage import MODELS, Stage, call_tool, exists, new_name
 
 pytestmark = [pytest.mark.anyio, pytest.mark.browser]
@@ -113,6 +113,7 @@ async def test_only_what_was_shown_is_discarded(open_board: OpenBoard, stage: St
     assert not exists(worktree)
 
 
+@in_client
 async def test_nothing_is_lost_with_a_worktree_that_was_brought_over(open_board: OpenBoard, stage: Stage) -> None:
     """The dialog names no file."""
     name = new_name("made")
@@ -133,6 +134,7 @@ async def test_nothing_is_lost_with_a_worktree_that_was_brought_over(open_board:
     assert (stage.project / name).exists()
 
 
+@in_browser
 async def test_a_diff_is_read_unified_and_side_by_side(open_board: OpenBoard, stage: Stage) -> None:
     """Each file has its numbers; both ways show the lines with their sides."""
     name, old = new_name("text"), new_name("old")
@@ -158,6 +160,7 @@ async def test_a_diff_is_read_unified_and_side_by_side(open_board: OpenBoard, st
     await expect(card.line(name, "line ten")).to_be_visible()
 
 
+@in_client
 async def test_the_answers_of_two_models_are_compared(open_board: OpenBoard, stage: Stage) -> None:
     """Each has its state, its numbers and its changes; one is brought over."""
     name = new_name("answer")

@@ -12,7 +12,7 @@ from playwright.async_api import Browser, expect
 
 from .apps_host import AppsHost
 from .board_page import BoardPage, Layout, TaskCard, show_board
-from .conftest import OpenBoard
+from .conftest import OpenBoard, in_browser, in_client
 from .stage import Stage, ask, bash, new_name
 
 pytestmark = [pytest.mark.anyio, pytest.mark.browser]
@@ -31,6 +31,7 @@ async def expect_only_text(card: TaskCard) -> None:
     assert HIDDEN.findall(shown) == []
 
 
+@in_client
 async def test_a_title_is_text(open_board: OpenBoard, stage: Stage) -> None:
     """In the card, in its name, and in the regions that are named by it."""
     title = f"{MARKUP} {REVERSED} {new_name('title')}"
@@ -62,6 +63,7 @@ async def test_a_command_is_shown_whole_before_it_is_approved(open_board: OpenBo
     assert await card.board.evaluate("document.documentElement.scrollWidth <= innerWidth"), "wider than the window"
 
 
+@in_browser
 async def test_a_question_is_text(open_board: OpenBoard, stage: Stage) -> None:
     """And its options, by which it is answered."""
     option = f"{MARKUP} {new_name('option')}"
@@ -76,6 +78,7 @@ async def test_a_question_is_text(open_board: OpenBoard, stage: Stage) -> None:
     await card.expect_state("completed")
 
 
+@in_browser
 async def test_a_diff_is_text(open_board: OpenBoard, stage: Stage) -> None:
     """Its paths and its lines, both ways."""
     name = f"<b onclick='alert(3)'> ü\t{new_name('file')}"
@@ -176,6 +179,7 @@ async def test_a_control_that_slides_under_a_resting_pointer_is_not_pressed(
     await expect(card.changes).to_be_visible()
 
 
+@in_client
 async def test_an_answer_is_text(open_board: OpenBoard, stage: Stage) -> None:
     """In the report, and in the transcript."""
     answer = f"{MARKUP} {REVERSED} {ANSI}"

@@ -6,7 +6,7 @@ import pytest
 from playwright.async_api import expect
 
 from .board_page import BoardPage, TaskCard
-from .conftest import OpenBoard
+from .conftest import OpenBoard, in_browser, in_client
 from .stage import Stage, bash, exists, new_name
 
 pytestmark = [pytest.mark.anyio, pytest.mark.browser]
@@ -43,6 +43,7 @@ async def test_a_command_is_approved_by_keys(open_board: OpenBoard, stage: Stage
     assert made.exists()
 
 
+@in_browser
 async def test_a_stray_key_decides_nothing(open_board: OpenBoard, stage: Stage) -> None:
     """Whatever single keys are pressed, the task waits on."""
     session_id = await stage.start(bash("true"), title := new_name("Stray"))
@@ -57,6 +58,7 @@ async def test_a_stray_key_decides_nothing(open_board: OpenBoard, stage: Stage) 
     assert report["state"] == "waiting_permission"
 
 
+@in_browser
 async def test_a_diff_is_opened_and_closed_by_keys(open_board: OpenBoard, stage: Stage) -> None:
     """And the focus is where it was before."""
     name = new_name("made")
@@ -73,6 +75,7 @@ async def test_a_diff_is_opened_and_closed_by_keys(open_board: OpenBoard, stage:
     assert await board.evaluate(f"document.activeElement.closest('article').dataset.session == '{card.session_id}'")
 
 
+@in_client
 async def test_the_dialog_keeps_the_focus_and_gives_it_back(open_board: OpenBoard, stage: Stage) -> None:
     """Escape cancels."""
     report = await stage.run_in_worktree({new_name("made"): "text\n"}, title := new_name("Keys"))

@@ -9,7 +9,7 @@ from playwright.async_api import expect
 
 from examples.scripted_model import ScriptedModel
 
-from .conftest import OpenBoard
+from .conftest import OpenBoard, in_browser, in_client
 from .stage import Stage, ask, bash, bash_chain, new_name
 
 pytestmark = [pytest.mark.anyio, pytest.mark.browser]
@@ -65,6 +65,7 @@ async def test_the_model_reads_why_a_command_was_rejected(
     assert [request for request in model.requests if reason in str(request.messages)] != []
 
 
+@in_browser
 async def test_a_subagents_request_is_on_the_card_of_its_task(open_board: OpenBoard, stage: Stage) -> None:
     """The card names the subagent."""
     made = stage.project / new_name("made")
@@ -100,6 +101,7 @@ async def test_a_question_is_answered(open_board: OpenBoard, stage: Stage, model
     assert [result for result in results if f'"{answer}"' in str(result) or f"={answer}" in str(result)] != [], results
 
 
+@in_browser
 async def test_a_question_takes_several_answers(open_board: OpenBoard, stage: Stage, model: ScriptedModel) -> None:
     """Those that are ticked."""
     first, second, third = (new_name("Colour") for _ in range(3))
@@ -115,6 +117,7 @@ async def test_a_question_takes_several_answers(open_board: OpenBoard, stage: St
     assert [result for result in results if f"{first}, {third}" in result] != [], results
 
 
+@in_client
 async def test_a_dismissed_question_ends_the_turn(open_board: OpenBoard, stage: Stage) -> None:
     """OpenCode asks the model for nothing more."""
     session_id = await stage.start(ask("Which one?", "Red", "Blue"))

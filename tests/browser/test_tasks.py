@@ -9,7 +9,7 @@ from playwright.async_api import Browser, expect
 
 from .apps_host import AppsHost
 from .board_page import show_board
-from .conftest import OpenBoard
+from .conftest import OpenBoard, in_browser, in_client
 from .stage import Stage, call_tool, new_name
 
 pytestmark = [pytest.mark.anyio, pytest.mark.browser]
@@ -63,6 +63,7 @@ async def test_a_task_goes_on_with_another_prompt(open_board: OpenBoard, stage: 
     assert (await stage.wait(session_id))["answer"] == answer
 
 
+@in_browser
 async def test_a_prompt_to_a_task_that_works_waits_for_its_turn(open_board: OpenBoard, stage: Stage) -> None:
     """A person needs not wait for the turn, nor stop it."""
     session_id = await stage.start("script:hang")
@@ -79,6 +80,7 @@ async def test_a_prompt_to_a_task_that_works_waits_for_its_turn(open_board: Open
     await card.expect_state("stopped", "completed")
 
 
+@in_client
 async def test_the_transcript_has_what_was_said_and_done(open_board: OpenBoard, stage: Stage) -> None:
     """The prompt, the call of a tool and the answer."""
     word = new_name("word")
@@ -92,6 +94,7 @@ async def test_the_transcript_has_what_was_said_and_done(open_board: OpenBoard, 
     await expect(card.transcript).to_contain_text("done: tool")
 
 
+@in_client
 async def test_a_failed_task_says_why(open_board: OpenBoard, stage: Stage) -> None:
     """In the card, without another step."""
     session_id = (await stage.run("script:error 400"))["session_id"]
@@ -101,8 +104,9 @@ async def test_a_failed_task_says_why(open_board: OpenBoard, stage: Stage) -> No
     await card.expect_text("the error that the prompt asked for")
 
 
-async def test_a_task_with_todos_and_an_answer_has_a_report(open_board: OpenBoard, stage: Stage) -> None:
-    """The whole answer is in it."""
+@in_browser
+async def test_a_report_has_the_whole_answer(open_board: OpenBoard, stage: Stage) -> None:
+    """Which may be long."""
     answer = new_name("answer") + "%20end" * 300
     session_id = (await stage.run(f"script:say {answer}"))["session_id"]
     card = (await open_board()).card(session_id)
