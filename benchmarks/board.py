@@ -148,7 +148,8 @@ async def measure(setup: BenchmarkSetup, browser: Browser) -> None:
             paint, drawn = (statistics.median(values) for values in zip(*opened, strict=True))
             print_row("first paint", f"{paint:.0f} ms")
             print_row(f"all {TASKS} tasks are there", f"{drawn:.0f} ms")
-            async with show_board(browser, await process.next_address(), False) as board:
+            address = await process.next_address()
+            async with show_board(browser, address, False, reduced_motion="no-preference") as board:
                 await measure_open_page(browser, stage, process, board)
                 await measure_diff(board, report["session_id"])
 
