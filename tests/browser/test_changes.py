@@ -34,6 +34,7 @@ async def test_changes_are_brought_over(open_board: OpenBoard, stage: Stage) -> 
     await expect(card.alert).to_have_count(0)
 
 
+@in_browser
 async def test_the_changes_say_what_the_project_still_lacks(open_board: OpenBoard, stage: Stage) -> None:
     """Also those that were open while they were brought over."""
     report = await stage.run_in_worktree({new_name("made"): "by the task\n"})
@@ -89,6 +90,7 @@ async def test_what_would_be_lost_is_shown_before_a_worktree_is_discarded(open_b
     assert not (stage.project / name).exists()
 
 
+@in_browser
 async def test_only_what_was_shown_is_discarded(open_board: OpenBoard, stage: Stage) -> None:
     """A file that changes while the dialog is open is shown first, even if its numbers stay the same."""
     name, ignored = new_name("made"), f"{new_name('ignored')}.log"

@@ -45,6 +45,7 @@ async def test_a_title_is_text(open_board: OpenBoard, stage: Stage) -> None:
     assert HIDDEN.findall(await card.article.get_attribute("aria-label") or "") == []
 
 
+@in_browser
 async def test_a_command_is_shown_whole_before_it_is_approved(open_board: OpenBoard, stage: Stage) -> None:
     """With its lines, what it hides, and its end, which lies in sight or can be scrolled to."""
     end = new_name("end")

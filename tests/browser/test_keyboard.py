@@ -27,6 +27,7 @@ async def find_by_keys(board: BoardPage, session_id: str, title: str) -> TaskCar
     return card
 
 
+@in_browser
 async def test_a_command_is_approved_by_keys(open_board: OpenBoard, stage: Stage) -> None:
     """A key finds the button, and Enter presses it."""
     made = stage.project / new_name("made")

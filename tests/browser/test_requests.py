@@ -49,6 +49,7 @@ async def test_always_says_what_it_covers_and_covers_it(open_board: OpenBoard, s
     assert (await stage.run(bash(f"{command} third")))["state"] == "completed"
 
 
+@in_browser
 async def test_the_model_reads_why_a_command_was_rejected(
     open_board: OpenBoard, stage: Stage, model: ScriptedModel
 ) -> None:
@@ -129,6 +130,7 @@ async def test_a_dismissed_question_ends_the_turn(open_board: OpenBoard, stage: 
     await expect(card.button("Answer")).to_have_count(0)
 
 
+@in_browser
 async def test_a_request_that_is_answered_elsewhere_leaves_the_board(open_board: OpenBoard, stage: Stage) -> None:
     """Without a reload."""
     session_id = await stage.start(bash("true elsewhere"))
