@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Mapping
 from contextlib import asynccontextmanager, closing
 from pathlib import Path
 from typing import Any
@@ -58,6 +58,14 @@ if os.fork():
 os.setpgid(0, 0)
 os.execv(sys.executable, [sys.executable, "-m", "opencode_mcp", *sys.argv[1:]])
 """
+
+
+@pytest.fixture(autouse=True)
+def _hang_up_ends() -> Generator[None]:
+    """Where `nohup` runs the tests, what they start would ignore SIGHUP."""
+    previous = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, previous)
 
 
 @pytest.fixture
