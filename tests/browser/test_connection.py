@@ -15,6 +15,7 @@ from opencode_mcp.opencode.process.install import Program
 from opencode_mcp.opencode.process.managed import managed_server
 from tests.bridge import kill_opencode
 from tests.conftest import make_environ
+from tests.eventually import eventually
 
 from .board_page import expect_no_actions, show_board
 from .board_process import BoardProcess, run_board
@@ -111,9 +112,12 @@ async def test_the_page_says_when_the_board_does_not_answer(
         status = page.get_by_role("status").first
         await expect(status).to_have_text("Connected")
         await page.route("**/mcp", lambda route: None)
-        await page.clock.fast_forward(60_000)
-        await page.clock.fast_forward(60_000)
-        await expect(status).to_contain_text("Not refreshed: the server does not answer. Shown as of")
+
+        async def says_so() -> bool:
+            await page.clock.fast_forward(30_000)
+            return "Not refreshed: the server does not answer. Shown as of" in await status.inner_text()
+
+        await eventually(says_so)
         await page.unroute_all()
         await page.clock.fast_forward(10_000)
         await expect(status).to_have_text("Connected")
