@@ -15,6 +15,7 @@ from opencode_mcp.opencode import Endpoint
 from opencode_mcp.opencode.process.install import Program
 from opencode_mcp.settings import Settings
 from opencode_mcp.skills import read_skills
+from opencode_mcp.tools.definition import FOR_BOARD_ONLY
 from tests.conftest import RecordFigure
 from tests.scenarios.scenario_context import make_asking_project
 
@@ -42,11 +43,12 @@ async def assistant_run(
 
 
 async def test_an_assistant_offers_every_tool_to_its_model(assistant_run: AssistantRun, client: Client) -> None:
-    """None is dropped for its name or its schema, in any request."""
+    """None is dropped for its name or its schema, in any request; one for apps only may be kept from the model."""
     listed = {tool.name for tool in (await client.list_tools()).tools}
+    for_model = listed - FOR_BOARD_ONLY
 
-    assert [listed - turn.tools for turn in assistant_run.turns] == [set[str]()] * len(assistant_run.turns)
-    assert assistant_run.turns[0].tools == listed
+    assert [for_model - turn.tools for turn in assistant_run.turns] == [set[str]()] * len(assistant_run.turns)
+    assert assistant_run.turns[0].tools <= listed
 
 
 async def test_an_assistant_offers_the_skills_to_its_model(assistant_run: AssistantRun) -> None:

@@ -19,6 +19,7 @@ from opencode_mcp.cli.clients import Machine
 from opencode_mcp.cli.clients.plugins import has_plugin
 from opencode_mcp.opencode.process.install import Program
 from opencode_mcp.skills import FOLDER, read_skills
+from opencode_mcp.tools.definition import FOR_BOARD_ONLY
 from opencode_mcp.tools.selection import ESSENTIAL_TOOLS
 from tests import npm, pypi
 from tests.conftest import QUICK_CONFIG, RecordFigure
@@ -98,7 +99,7 @@ async def test_a_client_installs_the_plugin_and_uses_it(
         sandbox.kill_processes()
 
     record_figure(f"plugin in {client.program}: {len(model.offered)} tools, {len(model.results)} calls")
-    assert model.offered >= {*ESSENTIAL_TOOLS}
+    assert model.offered >= {*ESSENTIAL_TOOLS} - FOR_BOARD_ONLY
     assert [name for name in SKILLS if name not in model.request] == []
     assert "hello from the project" in output
     assert [result.tool for result in model.results] == [*TOOLS, *(() if client.knows_project else TOOLS[:1])]
@@ -133,7 +134,7 @@ async def test_gemini_links_the_extension(sandbox: PluginSandbox, binaries: Path
     assert "opencode (from opencode-mcp)" in servers
     assert "Connected" in servers
     assert [name for name in SKILLS if f"{name} [Enabled]" not in skills or name not in model.request] == []
-    assert model.offered == {*ESSENTIAL_TOOLS}
+    assert {*ESSENTIAL_TOOLS} - FOR_BOARD_ONLY <= model.offered <= {*ESSENTIAL_TOOLS}
     assert "hello from the project" in output
     assert [result.tool for result in model.results] == [*TOOLS]
     assert model.results[-1].state == "completed"

@@ -14,6 +14,9 @@ Schema = Mapping[str, Any]
 MOST_ALTERNATIVES = 12
 """As many valid calls are made of a tool, each with other values of enums and other branches of `anyOf`."""
 
+FOR_APPS_ONLY = frozenset({"list_tasks"})
+"""The tools whose `_meta` keeps them for apps (MCP Apps): a client need not offer them to its model."""
+
 
 @dataclass(frozen=True)
 class ConvertedTool:
@@ -139,7 +142,8 @@ async def find_failures(convert: Converter, url: str, published: Mapping[str, Sc
         tools = await convert(url)
     except Exception as error:
         return [f"{name}: the client takes no tool of the server: {error!r}" for name in published]
-    different = [f"{name}: only listed or only converted" for name in published.keys() ^ tools.keys()]
+    lost, added = published.keys() - tools.keys() - FOR_APPS_ONLY, tools.keys() - published.keys()
+    different = [f"{name}: only listed or only converted" for name in lost | added]
     common = {name: (published[name], tools[name]) for name in published.keys() & tools.keys()}
     return different + [f"{name}: {fault}" for name, pair in common.items() for fault in find_faults(*pair)]
 
