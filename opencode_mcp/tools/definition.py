@@ -25,7 +25,8 @@ SHOW_BOARD = frozenset({"run_tasks", "wait_for_tasks", "report_task", "collect_c
 """The task tools beside whose results clients with MCP Apps show the board."""
 
 FOR_BOARD_ONLY = frozenset({"list_tasks"})
-"""The task tools that such clients hide from the model. Others list them, as the tools do not depend on the client."""
+"""The task tools that such clients hide from the model, as do Claude Code 2.1.332, Codex 0.169.0 and Qwen Code 0.24.4.
+Every client gets them: the list of tools does not depend on the client."""
 
 DESCRIBE_REPORTS = frozenset({"run_task", "report_task"})
 """The tools whose output schema has a report's fields whole: the one called most, and the one that a read-only server
