@@ -15,7 +15,7 @@ PATIENCE_MS = 30_000
 
 
 class MissingChromium(Exception):
-    """There is no Chromium on this machine."""
+    """Chromium is not installed."""
 
 
 @asynccontextmanager

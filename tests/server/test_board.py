@@ -91,7 +91,7 @@ def tool_names(response: httpx2.Response) -> set[str]:
 
 
 async def test_an_address_opens_the_board_once(board: Board) -> None:
-    """Whatever was tried before, and whoever tries again gets nothing."""
+    """Wrong tokens before it change nothing; a second exchange is refused."""
     token = board.tokens.renew()
 
     for wrong in ("", token[:-1], f"{token}x", token.lower(), board.tokens.bearer, "é"):
@@ -103,7 +103,7 @@ async def test_an_address_opens_the_board_once(board: Board) -> None:
 
 
 async def test_a_board_without_an_address_is_open_to_none(board: Board) -> None:
-    """There is no token yet, so an empty one is none."""
+    """Before the first token is made, an empty one is refused too."""
     assert [(await board.post_token(token))[0] for token in ("", "None")] == [403, 403]
 
 

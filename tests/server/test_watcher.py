@@ -113,7 +113,7 @@ LIST = match_uri("opencode://sessions", Catalog.from_snapshot())[0].changes
     ],
 )
 async def test_the_list_of_sessions_changes_with_any_of_them(event: Event, changed: bool) -> None:
-    """Also with one that has been created or deleted; what the list does not show is no change."""
+    """Also with one that has been created or deleted; what the list does not show does not count."""
     assert LIST is not None
     index = WatcherIndex(lambda notice: nullcontext())
     watcher = ResourceWatcher("opencode://sessions", ANY_SESSION, LIST, [index])

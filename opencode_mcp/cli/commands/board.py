@@ -179,7 +179,7 @@ def is_in_background() -> bool:
         return False
     try:
         return os.tcgetpgrp(sys.stdin.fileno()) != os.getpgrp()
-    except OSError:  # there is no terminal any more
+    except OSError:  # the terminal has gone
         return False
 
 
