@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import AsyncGenerator, Generator
 from pathlib import Path
 
 import pytest
-from playwright.async_api import Browser, expect
+from playwright.async_api import Browser, Route, expect
 
 from examples.scripted_model import ScriptedModel
 from opencode_mcp.catalog import Catalog
@@ -149,3 +150,31 @@ async def test_the_page_says_when_opencode_is_gone(chromium: Browser, mortal_sta
             kill_opencode(f"HOME={mortal_stage.environ['HOME']}")
             await expect(page.get_by_text(re.compile("OpenCode at .* is not reachable")).first).to_be_visible()
             await expect(card).to_be_visible()
+
+
+async def test_a_task_that_is_deleted_between_two_pages_hides_no_other(
+    chromium: Browser, board_process: BoardProcess, stage: Stage
+) -> None:
+    """The pages behind it move up by one, so the list is loaded again."""
+    rows = [{"session_id": f"ses_{number}", "title": f"task {number}", "state": "idle"} for number in range(22)]
+    asked = list[int]()
+
+    async def answer(route: Route) -> None:
+        message = json.loads(route.request.post_data or "{}")
+        if message.get("params", {}).get("name") != "list_tasks":
+            await route.continue_()
+            return
+        arguments = message["params"]["arguments"]
+        left, offset = rows[1:] if asked else rows, arguments.get("offset", 0)
+        asked.append(offset)
+        shown = [] if "since" in arguments else left[offset : offset + 20]
+        content = {"tasks": shown, "total": len(left), "project": "/project", "tools": []}
+        result = {"resultType": "complete", "content": [], "structuredContent": content}
+        await route.fulfill(json={"jsonrpc": "2.0", "id": message["id"], "result": result})
+
+    async with open_page(chromium) as (page, _):
+        await page.route("**/mcp", answer)
+        await page.goto(await board_process.next_address())
+        await expect(page.locator('article[data-session="ses_20"]')).to_be_visible()
+        await expect(page.locator('article[data-session="ses_0"]')).to_have_count(0)
+        assert asked[:2] == [0, 20]
