@@ -15,6 +15,7 @@ from typing import Any
 import anyio
 import httpx2
 import pytest
+from anyio.streams.buffered import BufferedByteReceiveStream
 from mcp import Client
 from mcp.client.streamable_http import streamable_http_client
 
@@ -320,14 +321,15 @@ async def test_without_a_terminal_a_signal_ends_it(alone: Mapping[str, str]) -> 
     board = [sys.executable, "-m", "opencode_mcp", "board"]
     async with await anyio.open_process(board, env=alone, stdin=subprocess.DEVNULL) as process:
         assert process.stdout is not None
+        stdout = BufferedByteReceiveStream(process.stdout)
         with anyio.fail_after(60):
-            line = await process.stdout.receive()
-            found = ADDRESS.fullmatch(line.decode())
+            line = await stdout.receive_until(b"\n", 1_000)
+            found = ADDRESS.fullmatch(f"{line.decode()}\n")
             assert found is not None
             assert (await post_token(found[1], found[2])).status_code == 200
             process.terminate()
             assert await process.wait() == 0
-        assert [chunk async for chunk in process.stdout] == []
+        assert [chunk async for chunk in stdout] == []
 
 
 def test_a_port_that_is_taken_is_an_error(capsys: pytest.CaptureFixture[str]) -> None:
