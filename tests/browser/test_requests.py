@@ -30,6 +30,7 @@ async def test_a_command_runs_once_it_is_approved(open_board: OpenBoard, stage: 
     await card.press("Approve once")
 
     await card.expect_state("completed")
+    await expect(card.status).to_contain_text("Approved once.")
     assert made.exists()
     await expect(card.button("Approve once")).to_have_count(0)
 
@@ -46,6 +47,7 @@ async def test_always_says_what_it_covers_and_covers_it(open_board: OpenBoard, s
     await card.press("Always")
 
     await card.expect_state("completed")
+    await expect(card.status).to_contain_text("Approved always.")
     assert (await stage.run(bash(f"{command} third")))["state"] == "completed"
 
 
@@ -62,6 +64,7 @@ async def test_the_model_reads_why_a_command_was_rejected(
     await card.press("Reject")
 
     await card.expect_state("completed")
+    await expect(card.status).to_contain_text("Rejected.")
     assert not made.exists()
     assert [request for request in model.requests if reason in str(request.messages)] != []
 
@@ -98,6 +101,7 @@ async def test_a_question_is_answered(open_board: OpenBoard, stage: Stage, model
     await card.press("Answer")
 
     await card.expect_state("completed")
+    await expect(card.status).to_contain_text("Answered.")
     results = [message for request in model.requests for message in request.messages if message["role"] == "tool"]
     assert [result for result in results if f'"{answer}"' in str(result) or f"={answer}" in str(result)] != [], results
 
@@ -127,6 +131,7 @@ async def test_a_dismissed_question_ends_the_turn(open_board: OpenBoard, stage: 
     await card.press("Dismiss")
 
     await card.expect_state("stopped")
+    await expect(card.status).to_contain_text("Dismissed.")
     await expect(card.button("Answer")).to_have_count(0)
 
 
