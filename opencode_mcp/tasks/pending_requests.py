@@ -21,6 +21,9 @@ LINE_END = "⏎"
 SHOWN_CHARS = 8_000
 """How much of a command is shown; longer ones were not seen."""
 
+LONGEST_COMMAND = 131_072
+"""What Linux takes as one argument: what a person approves is never longer."""
+
 GAP = re.compile(r"\s{40,}")
 """What would push the rest of a line out of sight."""
 
@@ -52,15 +55,18 @@ class RequestSummary(BaseModel):
     questions: Annotated[list[QuestionSummary], WithJsonSchema(QUESTIONS_SCHEMA)] = []
 
 
-def describe_request(request: AgentRequest, task_id: str) -> RequestSummary:
-    """Return a request of a task or of one of its subagents, as the report of the task lists it."""
+def describe_request(request: AgentRequest, task_id: str, shown_chars: int = SHOWN_CHARS) -> RequestSummary:
+    """Return a request of a task or of one of its subagents, as the report of the task lists it.
+
+    `shown_chars` is how much of a command is shown.
+    """
     kind = "permission" if isinstance(request, PermissionRequest) else "question"
     call = NextCall(tool=f"answer_{kind}", arguments={"request_id": request.id, "session_id": task_id})
     summary = RequestSummary(
         id=request.id,
         kind=kind,
         session_id=request.session_id if request.session_id != task_id else None,
-        wants=describe_wish(request),
+        wants=describe_wish(request, shown_chars),
         answer_with=call,
         choices={"answers": ANSWERS_HINT},
     )
@@ -72,24 +78,34 @@ def describe_request(request: AgentRequest, task_id: str) -> RequestSummary:
     return summary.model_copy(update={"questions": questions})
 
 
-def describe_wish(request: AgentRequest) -> str:
+def describe_wish(request: AgentRequest, shown_chars: int = SHOWN_CHARS) -> str:
     """Say what a request wants: the whole command of a permission, as a person approves all of it; questions briefly,
     as they are whole elsewhere."""
     if isinstance(request, PermissionRequest):
         command = str(request.metadata.get("command") or ", ".join(request.patterns))
-        return f"{request.permission}: {show_whole(command)}"
+        return f"{request.permission}: {show_whole(command, shown_chars)}"
     questions = " / ".join(question.question for question in request.questions)
     title = request.title if isinstance(request, FormRequest) else ""
     return to_one_line(f"{title}: {questions}" if title else questions)
 
 
-def show_whole(command: str) -> str:
+def show_whole(command: str, shown_chars: int = SHOWN_CHARS) -> str:
     """Return a command in one line that has "⏎" where its lines end, and nowhere else: one of its own is escaped.
 
-    Long gaps are counted, as is what is left out beyond SHOWN_CHARS.
+    As for a shell, only a line feed ends a line: after another character that looks like an end, a "#" begins no
+    comment. Long gaps are counted, as is what is left out beyond `shown_chars`.
     """
-    shown = beginning_of(command.strip(), SHOWN_CHARS)
-    excess = len(command.strip()) - len(shown)
-    line = f" {LINE_END} ".join(shown.replace(LINE_END, f"<U+{ord(LINE_END):04X}>").splitlines())
-    line = GAP.sub(lambda gap: f" <{len(gap[0])} spaces> ", line)
+    command = command.strip(" \t\n")
+    shown = beginning_of(command, shown_chars)
+    excess = len(command) - len(shown)
+    shown = shown.replace("\r\n", "\n")
+    for character in (LINE_END, "\r"):
+        shown = shown.replace(character, f"<U+{ord(character):04X}>")
+    line = GAP.sub(describe_gap, shown.replace("\n", f" {LINE_END} "))
     return f"{line} … ({excess} more characters)" if excess else line
+
+
+def describe_gap(gap: re.Match[str]) -> str:
+    """Return how long a gap is; only spaces and tabs separate the words of a command."""
+    kind = "spaces" if set(gap[0]) <= {" ", "\t"} else "characters that look like spaces"
+    return f" <{len(gap[0])} {kind}> "

@@ -16,7 +16,7 @@ from .context import Context
 from .current_state import CurrentState, read_current_state, read_elapsed
 from .family import Family
 from .metadata import AnswerGroup, TaskMetadata, readable_metadata
-from .pending_requests import RequestSummary, describe_request
+from .pending_requests import LONGEST_COMMAND, RequestSummary, describe_request
 from .pending_starts import PendingStart
 from .report import COST_DIGITS
 from .session_state import TaskState
@@ -120,7 +120,7 @@ class TaskRow(BaseModel):
             "activity": current.activity,
             "error": to_one_line(status.error) if status.error else None,
             "note": current.note or (status.stalled_reason if snapshot.newest_message is not None else None),
-            "pending": [describe_request(request, self.session_id) for request in snapshot.pending],
+            "pending": [describe_request(request, self.session_id, LONGEST_COMMAND) for request in snapshot.pending],
             "subagents": subagents,
         }
         return self.model_copy(update=facts)

@@ -129,6 +129,22 @@ async def test_a_task_that_works_costs_a_message_and_its_directory_is_read_once_
     assert parent.cost == 1
 
 
+async def test_a_command_is_whole_however_long_it_is() -> None:
+    """A person approves it there."""
+    command = f"cat <<'END' > notes\n{'word ' * 20_000}\nEND\nrm -r build"
+    request = {"id": "per_1", "sessionID": "ses_1", "permission": "bash", "patterns": [], "always": []}
+    opencode = ListedOpenCode(
+        sessions=[session(1)],
+        turns={"ses_1": [turn()[0]]},
+        status={"ses_1": {"type": "busy"}},
+        requests=[{**request, "metadata": {"command": command}}],
+    )
+
+    [row] = (await call(make_context(opencode))).tasks
+
+    assert [pending.wants for pending in row.pending] == [f"bash: {command.replace(chr(10), ' ⏎ ')}"]
+
+
 async def test_a_page_is_newest_first_and_since_chooses_what_has_changed_with_what_is_named() -> None:
     """A change of a subagent is one of its task. What was changed up to 10 s before `since` may be new."""
     opencode = ListedOpenCode(sessions=[*map(session, range(100, 105)), session(200, parent=101)])

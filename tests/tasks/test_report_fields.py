@@ -190,15 +190,17 @@ def test_a_permission_shows_the_whole_command() -> None:
 @pytest.mark.parametrize(
     ("command", "shown"),
     [
-        ("ls\rrm a\u2028rm b\r\nrm c", "ls ⏎ rm a ⏎ rm b ⏎ rm c"),
         (": <<'E' ⏎ $(rm a) ⏎ E", ": <<'E' <U+23CE> $(rm a) <U+23CE> E"),
+        ("rm a\r\nrm b\r", "rm a ⏎ rm b<U+000D>"),
         (f"ls{' ' * 3000}; rm a", "ls <3000 spaces> ; rm a"),
+        (f"ls{chr(0xA0) * 3000}; rm a", "ls <3000 characters that look like spaces> ; rm a"),
         (f"ls\n\n\n{' ' * 38}rm a", f"ls ⏎  ⏎  ⏎ {' ' * 38}rm a"),
+        *((f"ls {end}# rm a", f"ls <U+{ord(end):04X}># rm a") for end in "\r\v\f\x1c\x1d\x1e\x85\u2028\u2029"),
     ],
 )
 def test_a_command_cannot_hide_where_its_lines_end(command: str, shown: str) -> None:
-    """A sign of its own would pass for the end of a line, as in a here-document that is none."""
-    assert describe_wish(asks_for(command)) == f"bash: {shown}"
+    """What only looks like the end of a line is escaped: for a shell no comment and no here-document ends there."""
+    assert Redactor().redact_text(describe_wish(asks_for(command))) == f"bash: {shown}"
 
 
 def asks_for(command: str) -> PermissionRequest:

@@ -99,7 +99,7 @@ class LocalChanges:
             changed = format_paths([*self.copies.changed])
             notes.append(f"not included: {changed}, changed since it was copied from the project; {self.instructions}")
         if self.tree_snapshot.ignored:
-            notes.append(f"not included because git ignores them: {format_paths(self.tree_snapshot.ignored)}")
+            notes.append(f"not included because git ignores them: {format_paths(self.tree_snapshot.ignored, 20)}")
         return "; ".join(notes) or None
 
     @property
