@@ -115,6 +115,21 @@ async def test_only_what_was_shown_is_discarded(open_board: OpenBoard, stage: St
     assert not exists(worktree)
 
 
+@in_browser
+async def test_files_that_git_ignores_are_named_before_they_are_discarded(open_board: OpenBoard, stage: Stage) -> None:
+    """All that the task has made is ignored, so the project has all changes but not these files."""
+    with (stage.project / ".git" / "info" / "exclude").open("a") as exclude:
+        exclude.write("*.ignored\n")
+    names = sorted(f"{new_name('made')}.ignored" for _ in range(8))
+    report = await stage.run_in_worktree(dict.fromkeys(names, "kept nowhere else\n"))
+    board = await open_board()
+
+    await board.card(report["session_id"]).press("Discard")
+
+    await expect(board.dialog).to_contain_text("The project has all changes of this worktree, except:")
+    await expect(board.dialog).to_contain_text(", ".join(names))
+
+
 @in_client
 async def test_nothing_is_lost_with_a_worktree_that_was_brought_over(open_board: OpenBoard, stage: Stage) -> None:
     """The dialog names no file."""

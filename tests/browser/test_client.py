@@ -10,6 +10,7 @@ from playwright.async_api import Browser, expect
 
 from opencode_mcp.catalog import Catalog
 from opencode_mcp.opencode import Endpoint
+from tests.eventually import eventually
 
 from .apps_host import AppsHost, run_apps_host
 from .board_page import expect_no_actions, show_board
@@ -103,3 +104,36 @@ async def test_nothing_can_be_changed_when_the_server_only_reads(
         await expect(card.changes).to_contain_text(name)
         await card.press("Transcript")
         await expect(card.transcript).to_contain_text(re.compile(r"\S"))
+
+
+async def test_the_page_says_when_the_client_does_not_answer(
+    chromium: Browser, apps_host: AppsHost, stage: Stage
+) -> None:
+    """It goes on trying."""
+    session_id = (await stage.run("script:text done"))["session_id"]
+
+    async with show_board(chromium, "about:blank", True) as board:
+        await board.page.clock.install()
+        await board.page.goto(apps_host.address())
+        await expect(board.card(session_id).article).to_be_visible()
+        await expect(board.connection).to_have_text("Connected")
+        await board.page.route("**/call", lambda route: None)
+
+        async def says_so() -> bool:
+            await board.page.clock.fast_forward(60_000)
+            return "Not refreshed: the client does not answer." in await board.connection.inner_text()
+
+        await eventually(says_so)
+        await board.page.unroute_all()
+        await board.page.clock.fast_forward(60_000)  # ends the call that was not answered, and sends the next
+        await expect(board.connection).to_have_text("Connected")
+
+
+async def test_a_client_that_only_shows_a_failed_call_says_that_there_is_nothing(
+    chromium: Browser, apps_host: AppsHost
+) -> None:
+    """It loads nothing."""
+    address = apps_host.address("report_task", {"session_id": "ses_none"}, server_tools=False)
+
+    async with show_board(chromium, address, True) as board:
+        await expect(board.root.get_by_text("Nothing is reported yet.")).to_be_visible()
