@@ -79,6 +79,7 @@ class TaskCard:
         self.status = self.article.get_by_role("status")
         self.alert = self.article.get_by_role("alert")
         self.changes = self.article.get_by_role("region", name=re.compile("^Changes of "))
+        self.report = self.article.get_by_role("region", name=re.compile("^Report of "))
         self.transcript = self.article.get_by_role("region", name=re.compile("^Transcript of "))
         self.answers = self.article.get_by_role("region", name=re.compile("^Answers to "))
 

@@ -10,8 +10,8 @@ from typing import Any
 
 from playwright.async_api import Browser, ConsoleMessage, Page, ViewportSize, async_playwright, expect
 
-PATIENCE_MS = 30_000
-"""How long a page may take for what it is to show: on a busy machine OpenCode takes seconds for a worktree."""
+PATIENCE_MS = 60_000
+"""How long a page may take for what it is to show: after an error it tries again within 30 s."""
 
 
 class MissingChromium(Exception):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 
 import pytest
@@ -29,7 +28,6 @@ async def test_a_client_that_calls_no_tools_for_apps_shows_the_report(
     arguments = (
         {"session_id": session_id} if tool == "report_task" else {"session_ids": [session_id], "timeout_seconds": 0}
     )
-    before = len(apps_host.calls)
 
     async with show_board(chromium, apps_host.address(tool, arguments, server_tools=False), True) as board:
         card = board.card(session_id)
@@ -37,7 +35,7 @@ async def test_a_client_that_calls_no_tools_for_apps_shows_the_report(
         await card.expect_text(report["pending"][0]["wants"].removeprefix("bash: "))
         await expect_no_actions(board)
 
-    assert len(apps_host.calls) == before
+    assert [call for call in apps_host.calls if session_id in str(call)] == []
 
 
 async def test_the_result_of_the_call_is_drawn_at_once_and_then_the_project(
@@ -103,7 +101,7 @@ async def test_nothing_can_be_changed_when_the_server_only_reads(
         await card.open_changes()
         await expect(card.changes).to_contain_text(name)
         await card.press("Transcript")
-        await expect(card.transcript).to_contain_text(re.compile(r"\S"))
+        await expect(card.transcript).to_contain_text("script:text done")
 
 
 async def test_the_page_says_when_the_client_does_not_answer(
@@ -125,8 +123,13 @@ async def test_the_page_says_when_the_client_does_not_answer(
 
         await eventually(says_so)
         await board.page.unroute_all()
-        await board.page.clock.fast_forward(60_000)  # ends the call that was not answered, and sends the next
-        await expect(board.connection).to_have_text("Connected")
+
+        async def is_connected() -> bool:
+            await board.page.clock.fast_forward(60_000)
+            await board.page.wait_for_timeout(1_000)
+            return await board.connection.inner_text() == "Connected"
+
+        await eventually(is_connected)
 
 
 async def test_a_client_that_only_shows_a_failed_call_says_that_there_is_nothing(

@@ -51,7 +51,7 @@ async def foreign_page(chromium: Browser) -> AsyncGenerator[Page]:
 async def open_session(address: str) -> httpx2.Response:
     """Do what the board's page does with its address."""
     board, _, token = address.partition("#")
-    async with httpx2.AsyncClient() as http:
+    async with httpx2.AsyncClient(timeout=60) as http:
         return await http.post(f"{board}session", content=token, headers={"origin": board.rstrip("/")})
 
 
@@ -123,7 +123,7 @@ async def test_a_foreign_page_neither_frames_nor_holds_the_board(
         await foreign_page.evaluate("url => { globalThis.other = open(url) }", board)
     await expect((await opened.value).locator("body")).to_contain_text("Press Enter in the terminal")
 
-    assert await foreign_page.evaluate("other.closed")
+    await foreign_page.wait_for_function("other.closed")
 
 
 async def test_the_file_for_the_browser_leads_to_the_board(chromium: Browser, board_process: BoardProcess) -> None:

@@ -34,6 +34,7 @@ async def test_a_command_is_approved_by_keys(open_board: OpenBoard, stage: Stage
     session_id = await stage.start(bash(f"touch {made.name}"), title := new_name("Keys"))
     board = await open_board()
     card = await find_by_keys(board, session_id, title)
+    await expect(card.button("Approve once")).to_be_enabled()
 
     await board.page.keyboard.press("a")
     await expect(card.button("Approve once")).to_be_focused()
@@ -49,12 +50,15 @@ async def test_a_stray_key_decides_nothing(open_board: OpenBoard, stage: Stage) 
     """Whatever single keys are pressed, the task waits on."""
     session_id = await stage.start(bash("true"), title := new_name("Stray"))
     board = await open_board()
-    await find_by_keys(board, session_id, title)
+    card = await find_by_keys(board, session_id, title)
+    await expect(card.button("Approve once")).to_be_enabled()
 
     for key in "abcdfprstx?":
         await board.page.keyboard.press(key)
     await board.page.keyboard.press("Escape")
 
+    await expect(card.button("Approve once")).to_be_enabled()
+    await expect(card.status).to_have_count(0)
     report = await stage.call("report_task", session_id=session_id)
     assert report["state"] == "waiting_permission"
 

@@ -48,7 +48,7 @@ async def test_200_tasks_are_listed_found_and_filtered(
         async with open_place(place, own_stage) as address:
             began = time.perf_counter()
             async with show_board(chromium, address, place == "client") as board:
-                await expect(board.tasks.locator("article")).to_have_count(SESSIONS)
+                await expect(board.tasks.locator("article")).to_have_count(SESSIONS, timeout=OPEN_SECONDS * 1000)
                 seconds = time.perf_counter() - began
                 record_figure(f"board in the {place}: {SESSIONS} tasks listed {seconds:.1f} s after it was opened")
                 assert seconds < OPEN_SECONDS

@@ -58,9 +58,9 @@ async def test_a_task_goes_on_with_another_prompt(open_board: OpenBoard, stage: 
     await card.press("Send")
 
     await expect(card.textbox("Follow-up prompt")).to_be_hidden()
+    assert (await stage.wait(session_id))["answer"] == answer
     await card.press("Report")
     await card.expect_text(answer)
-    assert (await stage.wait(session_id))["answer"] == answer
 
 
 @in_browser

@@ -33,7 +33,7 @@ from .command_process import Terminal, command_environ, run_in_terminal
 pytestmark = pytest.mark.anyio
 
 ADDRESS = re.compile(r"(http://127\.0\.0\.1:\d+)/#([\w-]{43})\r?\n")
-END_SECONDS = 10.0
+END_SECONDS = 20.0
 """On a busy machine; it takes half a second."""
 
 RECORDER = """\
@@ -94,7 +94,7 @@ async def read_address(terminal: Terminal, number: int = 1) -> tuple[str, str]:
 
 async def post_token(url: str, token: str) -> httpx2.Response:
     """Do what the page does with the token in its address."""
-    async with httpx2.AsyncClient() as http:
+    async with httpx2.AsyncClient(timeout=60) as http:
         return await http.post(f"{url}/session", content=token, headers={"origin": url})
 
 
@@ -120,7 +120,7 @@ async def test_a_client_drives_opencode_through_the_board(attached_environ: Mapp
             listed = {tool.name for tool in (await client.list_tools()).tools}
             report = facts(await client.call_tool("run_task", {"prompt": "script:text fine"}))
             again = facts(await client.call_tool("report_task", {"session_id": report["session_id"]}))
-        page = httpx2.get(url).text
+        page = httpx2.get(url, timeout=60).text
 
     assert listed == {*TASK_TOOLS}
     assert (again["state"], again["answer"]) == ("completed", report["answer"])
@@ -300,7 +300,9 @@ async def test_a_board_in_the_background_stays(alone: Mapping[str, str], tmp_pat
     program = (sys.executable, "-c", IN_BACKGROUND)
     with run_in_terminal({**alone, "TEST_OF_BOARD": str(tmp_path)}, "board", program=program) as terminal:
         url, token = await read_address(terminal)
+        await terminal.wait_for_text(command.TERMINAL_HELP)
         await terminal.type("\n")
+        await anyio.sleep(2 * command.BACKGROUND_SECONDS)  # by then it would have read
         assert (await post_token(url, token)).status_code == 200
         boards = [pid for pid, line in find_processes(mark).items() if " board" in line and "-c" not in line]
         states = [*map(process_state, boards)]
