@@ -23,7 +23,12 @@ Content = Mapping[str, Any] | str | None
 """What a tool returns: the content of its result, or the text of an error. None: it does not answer."""
 
 Answer = Callable[[Arguments], Awaitable[Content]]
-PERMISSION = {"id": "per_1", "kind": "permission", "wants": "bash: make install", "answer_with": {"arguments": {}}}
+PERMISSION: Mapping[str, Any] = {
+    "id": "per_1",
+    "kind": "permission",
+    "wants": "bash: make install",
+    "answer_with": {"arguments": {}},
+}
 
 
 async def answer_tools(page: Page, **answers: Answer) -> None:

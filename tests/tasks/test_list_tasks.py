@@ -132,7 +132,7 @@ async def test_a_task_that_works_costs_a_message_and_its_directory_is_read_once_
 async def test_a_command_is_whole_however_long_it_is() -> None:
     """A person approves it there."""
     command = f"cat <<'END' > notes\n{'word ' * 20_000}\nEND\nrm -r build"
-    request = {"id": "per_1", "sessionID": "ses_1", "permission": "bash", "patterns": [], "always": []}
+    request: dict[str, Any] = {"id": "per_1", "sessionID": "ses_1", "permission": "bash", "patterns": [], "always": []}
     opencode = ListedOpenCode(
         sessions=[session(1)],
         turns={"ses_1": [turn()[0]]},
