@@ -22,7 +22,7 @@ SHOWN_CHARS = 8_000
 """How much of a command is shown; longer ones were not seen."""
 
 LONGEST_COMMAND = 131_072
-"""What Linux takes as one argument: what a person approves is never longer."""
+"""What Linux takes as one argument, and so as a command of a shell."""
 
 GAP = re.compile(r"\s{40,}")
 """What would push the rest of a line out of sight."""
