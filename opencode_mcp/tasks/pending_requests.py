@@ -21,9 +21,6 @@ LINE_END = "⏎"
 SHOWN_CHARS = 8_000
 """How much of a command is shown; longer ones were not seen."""
 
-LONGEST_COMMAND = 131_072
-"""What Linux takes as one argument, and so as a command of a shell."""
-
 GAP = re.compile(r"\s{40,}")
 """What would push the rest of a line out of sight."""
 
@@ -98,11 +95,15 @@ def show_whole(command: str, shown_chars: int = SHOWN_CHARS) -> str:
     command = command.strip(" \t\n")
     shown = beginning_of(command, shown_chars)
     excess = len(command) - len(shown)
-    shown = shown.replace("\r\n", "\n")
     for character in (LINE_END, "\r"):
         shown = shown.replace(character, f"<U+{ord(character):04X}>")
     line = GAP.sub(describe_gap, shown.replace("\n", f" {LINE_END} "))
-    return f"{line} … ({excess} more characters)" if excess else line
+    return line + describe_excess(excess) if excess else line
+
+
+def describe_excess(characters: int) -> str:
+    """Say how much is left out."""
+    return f" … ({characters} more characters)"
 
 
 def describe_gap(gap: re.Match[str]) -> str:

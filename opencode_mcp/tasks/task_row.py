@@ -9,18 +9,39 @@ from pydantic import BaseModel
 from opencode_mcp.exceptions import OpenCodeError
 from opencode_mcp.opencode import OpenCodeClient
 from opencode_mcp.opencode.engine import engine_of
-from opencode_mcp.opencode.models import Session
+from opencode_mcp.opencode.models import AgentRequest, PermissionRequest, Session
 from opencode_mcp.redaction import to_one_line
 
 from .context import Context
 from .current_state import CurrentState, read_current_state, read_elapsed
 from .family import Family
 from .metadata import AnswerGroup, TaskMetadata, readable_metadata
-from .pending_requests import LONGEST_COMMAND, RequestSummary, describe_request
+from .pending_requests import RequestSummary, describe_excess, describe_request
 from .pending_starts import PendingStart
 from .report import COST_DIGITS
 from .session_state import TaskState
 from .turn import format_model
+
+
+ROW_CHARS = 16_000
+"""How much of a command or a diff a row shows. Two of them fit into a result of the default length."""
+
+
+class RowRequest(RequestSummary):
+    """A request. `diff` is what an edit would change, as a patch; a longer one is counted in `wants`."""
+
+    diff: str | None = None
+
+    @classmethod
+    def of(cls, request: AgentRequest, task_id: str) -> RowRequest:
+        """Return a request of a task or of one of its subagents."""
+        facts = describe_request(request, task_id, ROW_CHARS).model_dump()
+        diff = request.metadata.get("diff") if isinstance(request, PermissionRequest) else None
+        if isinstance(diff, str) and len(diff) > ROW_CHARS:
+            facts["wants"] += describe_excess(len(diff))
+        elif isinstance(diff, str):
+            facts["diff"] = diff
+        return cls.model_validate(facts)
 
 
 class Subagent(BaseModel):
@@ -61,7 +82,7 @@ class TaskRow(BaseModel):
     activity: str | None = None
     error: str | None = None
     note: str | None = None
-    pending: list[RequestSummary]
+    pending: list[RowRequest]
     subagents: list[Subagent]
     worktree: WorktreeFacts | None = None
     answers: AnswerGroup | None = None
@@ -120,7 +141,7 @@ class TaskRow(BaseModel):
             "activity": current.activity,
             "error": to_one_line(status.error) if status.error else None,
             "note": current.note or (status.stalled_reason if snapshot.newest_message is not None else None),
-            "pending": [describe_request(request, self.session_id, LONGEST_COMMAND) for request in snapshot.pending],
+            "pending": [RowRequest.of(request, self.session_id) for request in snapshot.pending],
             "subagents": subagents,
         }
         return self.model_copy(update=facts)

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import pytest
-from playwright.async_api import expect
+from playwright.async_api import Browser, expect
 
 from examples.scripted_model import ScriptedModel
+from opencode_mcp.catalog import Catalog
+from opencode_mcp.opencode import Endpoint
+from tests.conftest import Config
 
-from .conftest import OpenBoard, in_browser, in_client
-from .stage import Stage, ask, bash, bash_chain, new_name
+from .board_page import show_board
+from .conftest import OpenBoard, in_browser, in_client, open_place
+from .stage import CONFIG, Stage, ask, bash, bash_chain, call_tool, new_name, open_stage
 
 pytestmark = [pytest.mark.anyio, pytest.mark.browser]
 
@@ -49,6 +54,32 @@ async def test_always_says_what_it_covers_and_covers_it(open_board: OpenBoard, s
     await card.expect_state("completed")
     await expect(card.status).to_contain_text("Approved always.")
     assert (await stage.run(bash(f"{command} third")))["state"] == "completed"
+
+
+async def test_an_edit_shows_its_diff_before_it_is_approved(
+    chromium: Browser, stage: Stage, session_endpoint: Endpoint, catalog: Catalog, tmp_path: Path
+) -> None:
+    """Line by line, as text."""
+    config: Config = {**CONFIG, "permission": {"edit": "ask"}}
+    async with (
+        open_stage(tmp_path / "project", stage.environ, session_endpoint, catalog, config) as own,
+        open_place("browser", own) as address,
+        show_board(chromium, address, False) as board,
+    ):
+        readme = own.project / "README.md"
+        before = readme.read_text()
+        session_id = await own.start(call_tool("edit", filePath=str(readme), oldString=before, newString="<b>new"))
+        card = board.card(session_id)
+
+        await card.expect_state("waiting_permission")
+        request = card.article.get_by_role("group", name="Permission")
+        await expect(request.locator("details.file .plus")).to_have_text("+<b>new")
+        await expect(request.locator("details.file .minus").first).to_have_text(f"-{before.splitlines()[0]}")
+        assert readme.read_text() == before
+        await card.press("Approve once")
+
+        await card.expect_state("completed")
+        assert readme.read_text() == "<b>new"
 
 
 @in_browser

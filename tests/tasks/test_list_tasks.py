@@ -129,20 +129,26 @@ async def test_a_task_that_works_costs_a_message_and_its_directory_is_read_once_
     assert parent.cost == 1
 
 
-async def test_a_command_is_whole_however_long_it_is() -> None:
-    """A person approves it there."""
-    command = f"cat <<'END' > notes\n{'word ' * 20_000}\nEND\nrm -r build"
-    request: dict[str, Any] = {"id": "per_1", "sessionID": "ses_1", "permission": "bash", "patterns": [], "always": []}
+async def test_a_row_shows_what_a_person_approves() -> None:
+    """A longer command than a report does, and what an edit changes; or how much more there is."""
+    command = f"cat <<'END' > notes\n{'word ' * 3_000}\nEND\nrm -r build"
+    request: dict[str, Any] = {"id": "per_1", "sessionID": "ses_1", "permission": "edit", "patterns": ["a"]}
+    metadata: list[dict[str, Any]] = [{"command": command}, {"diff": "@@"}, {"diff": "-" * 20_000}, {"diff": 1}]
     opencode = ListedOpenCode(
         sessions=[session(1)],
         turns={"ses_1": [turn()[0]]},
         status={"ses_1": {"type": "busy"}},
-        requests=[{**request, "metadata": {"command": command}}],
+        requests=[{**request, "metadata": facts} for facts in metadata],
     )
 
     [row] = (await call(make_context(opencode))).tasks
 
-    assert [pending.wants for pending in row.pending] == [f"bash: {command.replace(chr(10), ' ⏎ ')}"]
+    assert [(pending.wants, pending.diff) for pending in row.pending] == [
+        (f"edit: {command.replace(chr(10), ' ⏎ ')}", None),
+        ("edit: a", "@@"),
+        ("edit: a … (20000 more characters)", None),
+        ("edit: a", None),
+    ]
 
 
 async def test_a_page_is_newest_first_and_since_chooses_what_has_changed_with_what_is_named() -> None:

@@ -191,7 +191,7 @@ def test_a_permission_shows_the_whole_command() -> None:
     ("command", "shown"),
     [
         (": <<'E' ⏎ $(rm a) ⏎ E", ": <<'E' <U+23CE> $(rm a) <U+23CE> E"),
-        ("rm a\r\nrm b\r", "rm a ⏎ rm b<U+000D>"),
+        ("rm a\r\nrm b\r", "rm a<U+000D> ⏎ rm b<U+000D>"),
         (f"ls{' ' * 3000}; rm a", "ls <3000 spaces> ; rm a"),
         (f"ls{chr(0xA0) * 3000}; rm a", "ls <3000 characters that look like spaces> ; rm a"),
         (f"ls\n\n\n{' ' * 38}rm a", f"ls ⏎  ⏎  ⏎ {' ' * 38}rm a"),
