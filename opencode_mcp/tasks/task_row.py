@@ -22,7 +22,6 @@ from .report import COST_DIGITS
 from .session_state import TaskState
 from .turn import format_model
 
-
 ROW_CHARS = 16_000
 """How much of a command or a diff a row shows. Two of them fit into a result of the default length."""
 
