@@ -30,6 +30,9 @@ from .replies import (
 from .report import TaskReport
 from .wait_and_report import wait_and_report
 
+ANSWERED_BEFORE = "Another client had answered"
+"""How the note of a reply that was not sent begins; the board looks for it."""
+
 
 async def answer_permission(context: Context, arguments: AnswerPermission) -> TaskReport:
     """Answer a permission request, then wait for its task and report it."""
@@ -79,7 +82,7 @@ async def answer_and_wait(
             sent = await send_unless_answered(found.context.opencode, found.directory, found.request, decision)
             context.servers.last_reports.pop(found.task_id, None)  # it shows the request as pending
             name = found.request.id
-            done = f"The reply to {name} was sent." if sent else f"Another client had answered {name} before."
+            done = f"The reply to {name} was sent." if sent else f"{ANSWERED_BEFORE} {name} before."
             task_id = found.task_id
             if sent:
                 await wait_until_gone(found.context.opencode, found.directory, found.request)

@@ -86,7 +86,7 @@ def describe_wish(request: AgentRequest, shown_chars: int = SHOWN_CHARS) -> str:
     return to_one_line(f"{title}: {questions}" if title else questions)
 
 
-def show_whole(command: str, shown_chars: int = SHOWN_CHARS) -> str:
+def show_whole(command: str, shown_chars: int) -> str:
     """Return a command in one line that has "⏎" where its lines end, and nowhere else: one of its own is escaped.
 
     As for a shell, only a line feed ends a line: after another character that looks like an end, a "#" begins no

@@ -126,7 +126,7 @@ async def test_files_that_git_ignores_are_named_before_they_are_discarded(open_b
 
     await board.card(report["session_id"]).press("Discard")
 
-    await expect(board.dialog).to_contain_text("The project has all changes of this worktree, except:")
+    await expect(board.dialog).to_contain_text("The project has all changes of this worktree. Note:")
     await expect(board.dialog).to_contain_text(", ".join(names))
 
 

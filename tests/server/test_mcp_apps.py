@@ -19,6 +19,8 @@ from opencode_mcp import board
 from opencode_mcp.catalog import Catalog
 from opencode_mcp.server import create_server
 from opencode_mcp.settings import Settings
+from opencode_mcp.tasks.answers import ANSWERED_BEFORE
+from opencode_mcp.tasks.pending_requests import describe_excess
 
 pytestmark = pytest.mark.anyio
 
@@ -143,6 +145,15 @@ def test_the_page_is_a_single_small_file() -> None:
     assert (loads, handlers) == ([], [])
     assert not re.search(r"@import|url\((?!['\"]?data:)|\beval\(|new Function", board.read_page())
     assert len(board.read_page().encode()) <= MAX_PAGE_BYTES
+
+
+def test_the_page_finds_what_the_server_says_in_words() -> None:
+    """That a command is cut, and that another client had answered."""
+    page = board.read_page()
+    [cut] = re.findall(r"/( … .*?)/\.test\(", page)
+
+    assert re.search(cut, f"bash: x{describe_excess(9)}")
+    assert re.findall(r'note\?\.includes\("(.*?)"\)', page) == [ANSWERED_BEFORE]
 
 
 def test_the_page_is_sent_without_what_only_a_reader_of_its_source_needs() -> None:

@@ -15,7 +15,8 @@ MOST_ALTERNATIVES = 12
 """As many valid calls are made of a tool, each with other values of enums and other branches of `anyOf`."""
 
 FOR_APPS_ONLY = frozenset({"list_tasks"})
-"""The tools whose `_meta` keeps them for apps (MCP Apps): a client need not offer them to its model."""
+"""The tools whose `_meta` keeps them for apps (MCP Apps): a client need not offer them to its model.
+This runs in the environment of a client, which does not have the package and its FOR_BOARD_ONLY."""
 
 
 @dataclass(frozen=True)
