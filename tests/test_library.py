@@ -182,10 +182,16 @@ async def test_lists_of_the_v2_api_are_iterated_page_by_page(opencode: OpenCode)
     for text in ("one", "two", "three"):
         await opencode.v2.session.prompt(sessionID=session, prompt={"text": text})
 
-    async def all_prompted() -> bool:
-        return len((await opencode.v2.session.messages(sessionID=session))["data"]) >= 3
+    async def prompted() -> int:
+        messages = (await opencode.v2.session.messages(sessionID=session))["data"]
+        return sum(message["type"] == "user" for message in messages)
 
-    await eventually(all_prompted, within=60)
+    async def active() -> bool:
+        return session in (await opencode.v2.session.active())["data"]
+
+    await eventually(prompted, until=lambda messages: messages == 3)
+    await opencode.v2.session.interrupt(sessionID=session)
+    await eventually(active, until=lambda works: not works)  # an answer would be one more page
     messages = [
         page["data"] async for page in opencode.v2.session.messages.pages(sessionID=session, limit=2, order="asc")
     ]
