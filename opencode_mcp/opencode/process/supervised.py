@@ -68,7 +68,9 @@ async def stop_supervisor(process: Process) -> None:
         await process.wait()
     if limit.cancelled_caught:
         log.error("the supervisor (process %s) does not exit", process.pid)
-    await process.stdout.aclose()
+        await process.stdout.aclose()
+    else:
+        await process.aclose()  # its pipe too, whose end asyncio may not have read yet
 
 
 async def run_supervised_process(

@@ -26,11 +26,13 @@ from opencode_mcp.opencode.process import server_run, supervisor
 from opencode_mcp.opencode.process.install import Program
 from opencode_mcp.opencode.process.managed import LINE_CHARS, managed_server
 from opencode_mcp.opencode.process.server_run import OUTPUT_CHARS, RESTART_DELAY_SECONDS, SHORT_LIFE_SECONDS, Backoff
+from opencode_mcp.opencode.process.supervised import open_supervised_process
 from opencode_mcp.server import create_server
 from opencode_mcp.settings import Settings
 from opencode_mcp.settings.child_environ import SESSION_VARIABLES
 from opencode_mcp.tools.registry import ToolRegistry
 from tests.bridge import find_opencode_pids
+from tests.eventually import eventually
 from tests.facts import facts
 
 pytestmark = pytest.mark.anyio
@@ -89,6 +91,21 @@ async def test_a_command_that_ends_at_once_is_not_started_by_every_call(
 
     assert all("exited with status 3" in error for error in errors)
     assert [number for number, error in enumerate(errors) if "not started again" not in error] == [0, 1, 20]
+
+
+async def test_the_pipe_of_a_program_whose_output_was_not_read_is_closed(
+    environ: Mapping[str, str], tmp_path: Path
+) -> None:
+    """asyncio stops reading when 128 KB wait, and then learns nothing of the end of the output."""
+    descriptors: list[int] = []
+    for number in range(3):  # the first one leaves what asyncio keeps for the others
+        written = tmp_path / str(number)
+        command = ("sh", "-c", f"head -c 250000 /dev/zero; touch {written}; sleep 300")
+        async with open_supervised_process(command, environ, "/"):
+            await eventually(written.exists)
+        descriptors.append(len(os.listdir("/proc/self/fd")))
+
+    assert descriptors[1] == descriptors[2]
 
 
 ENDLESS_OUTPUT = "import sys\nfor _ in range({chunks}): sys.stdout.write('x' * 65536)\nsys.stdout.flush()\n"
