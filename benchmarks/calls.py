@@ -13,11 +13,13 @@ from time import perf_counter
 import aiohttp
 import httpx2
 
+from tests.server.connections import free_port
+
 from .connections import LEGACY, MODERN, Connection, call, open_http_connection, open_stdio
 from .peers import find_peers
 from .processes import cpu_seconds, resident_bytes
 from .results import MILLISECONDS, CallCost, ResultRow, Samples, interleave, pair_ratios, summed_ratios
-from .setup import BRIDGE, FLOOR, TOKEN, BenchmarkSetup, free_port, run_server
+from .setup import BRIDGE, FLOOR, TOKEN, BenchmarkSetup, run_server
 from .targets import TARGETS, Target
 
 Call = Callable[[], Awaitable[object]]

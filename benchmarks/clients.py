@@ -11,11 +11,13 @@ from time import perf_counter
 
 import aiohttp
 
+from tests.server.connections import free_port
+
 from .calls import HEALTH_TOOL, Call, cpu_row
 from .connections import LEGACY, MODERN, call, open_http_connection
 from .processes import cpu_seconds
 from .results import MILLISECONDS, CallCost, ResultRow, format_number, percentile
-from .setup import BRIDGE, FLOOR, TOKEN, BenchmarkSetup, free_port, run_server
+from .setup import BRIDGE, FLOOR, TOKEN, BenchmarkSetup, run_server
 from .targets import TARGETS
 
 CLIENTS = 200

@@ -11,9 +11,11 @@ from typing import Any
 
 import httpx2
 
+from tests.server.connections import free_port
+
 from .connections import LEGACY, MODERN, HttpConnection, open_http_connection
 from .results import MILLISECONDS, ResultRow, Samples, percentile
-from .setup import BRIDGE, TOKEN, BenchmarkSetup, free_port, run_server
+from .setup import BRIDGE, TOKEN, BenchmarkSetup, run_server
 from .targets import TARGETS
 
 SESSIONS = 20

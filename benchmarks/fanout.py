@@ -29,10 +29,11 @@ from opencode_mcp.opencode.events import Event, Listener
 from opencode_mcp.server.subscriptions.bus import Bus
 from opencode_mcp.server.subscriptions.redis_bus import open_redis_bus
 from opencode_mcp.server.subscriptions.watcher import ChangeFilter, WatcherPool
+from tests.server.connections import free_port
 
 from .processes import cpu_seconds, resident_bytes
 from .results import percentile
-from .setup import REPOSITORY, free_port, run_server
+from .setup import REPOSITORY, run_server
 
 PROCESSES = 4
 SUBSCRIBERS_OF_SESSION, REPLICAS_OF_SESSION = 10, 2

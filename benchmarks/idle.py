@@ -6,11 +6,13 @@ import asyncio
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 
+from tests.server.connections import free_port
+
 from .calls import HEALTH_TOOL
 from .connections import MODERN, call, open_http_connection, open_stdio
 from .processes import count_wakeups, cpu_seconds
 from .results import MILLISECONDS, ResultRow, Samples, format_number
-from .setup import BRIDGE, FLOOR, TOKEN, BenchmarkSetup, free_port, run_server
+from .setup import BRIDGE, FLOOR, TOKEN, BenchmarkSetup, run_server
 from .targets import TARGETS
 
 SETTLE_SECONDS = 6.0

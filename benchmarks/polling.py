@@ -12,11 +12,12 @@ import httpx2
 from mcp import Client
 
 from tests.bridge import find_opencode_pids
+from tests.server.connections import free_port
 from tests.task_client import TaskClient, TaskHandle, send_task_request
 
 from .processes import cpu_seconds, resident_bytes
 from .results import ResultRow, Samples, format_number
-from .setup import BRIDGE, BenchmarkSetup, free_port, run_server
+from .setup import BRIDGE, BenchmarkSetup, run_server
 from .targets import TARGETS
 
 TASKS = 50

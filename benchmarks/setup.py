@@ -7,7 +7,6 @@ import contextlib
 import json
 import os
 import secrets
-import socket
 import subprocess
 import sys
 from collections.abc import AsyncGenerator, Mapping, Sequence
@@ -22,9 +21,10 @@ from examples.scripted_model import provider_config
 from opencode_mcp.opencode.endpoint import Endpoint, ignore_progress
 from opencode_mcp.opencode.process.install import Program, cache_folder, find_program
 from opencode_mcp.opencode.process.managed import managed_server
+from tests.server.connections import free_port
 
 REPOSITORY = Path(__file__).parents[1]
-READY_SECONDS = 60.0
+READY_SECONDS = 300.0
 READ_SECONDS = 600.0
 END_SECONDS = 15.0
 TOKEN = secrets.token_urlsafe(32)
@@ -96,13 +96,6 @@ async def open_setup(folder: Path) -> AsyncGenerator[BenchmarkSetup]:
             yield BenchmarkSetup(folder, project, program, environ, await server.endpoint())
 
 
-def free_port() -> int:
-    """Return a free loopback port."""
-    with socket.socket() as unused:
-        unused.bind(("127.0.0.1", 0))
-        return unused.getsockname()[1]
-
-
 @asynccontextmanager
 async def run_server(
     command: Sequence[str], environ: Mapping[str, str], port: int
@@ -110,6 +103,7 @@ async def run_server(
     """Run a process until the block ends, once it listens on a port; SIGTERM ends it.
 
     Raises:
+        ChildProcessError: it has exited.
         TimeoutError: it does not listen within READY_SECONDS.
     """
     process = await asyncio.create_subprocess_exec(
@@ -118,6 +112,8 @@ async def run_server(
     try:
         async with asyncio.timeout(READY_SECONDS):
             while True:
+                if process.returncode is not None:
+                    raise ChildProcessError(f"{' '.join(command)} exited with {process.returncode}")
                 with contextlib.suppress(OSError):
                     _, writer = await asyncio.open_connection("127.0.0.1", port)
                     writer.close()
@@ -125,7 +121,8 @@ async def run_server(
                 await asyncio.sleep(0.02)
         yield process
     finally:
-        process.terminate()
+        with contextlib.suppress(ProcessLookupError):
+            process.terminate()
         await wait_for_exit(process)
 
 

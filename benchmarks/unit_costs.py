@@ -15,13 +15,14 @@ from typing import Any
 import httpx2
 
 from tests.bridge import find_opencode_pids
+from tests.server.connections import free_port
 
 from .calls import HEALTH_TOOL, measure_cost
 from .connections import LEGACY, MODERN, call, open_http_connection
 from .events import LatencyRecorder, subscribe
 from .polling import POLLING_SECONDS, TASKS, poll_tasks
 from .processes import cpu_of_work, resident_bytes
-from .setup import BRIDGE, READ_SECONDS, TOKEN, BenchmarkSetup, free_port, run_server
+from .setup import BRIDGE, READ_SECONDS, TOKEN, BenchmarkSetup, run_server
 
 CALLS, TASK_COUNT, SESSIONS, SUBSCRIBERS = 2_000, 20, 500, 400
 WATCHED, CHANGES = 20, 10
