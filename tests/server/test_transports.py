@@ -129,7 +129,7 @@ async def test_a_long_call_reports_progress_and_stops_the_session_when_cancelled
     transport: str,
     version: str,
     attached_environ: Mapping[str, str],
-    endpoint: Endpoint,
+    module_endpoint: Endpoint,
     catalog: Catalog,
     shared_project: Path,
     model: ScriptedModel,
@@ -142,7 +142,7 @@ async def test_a_long_call_reports_progress_and_stops_the_session_when_cancelled
             told.set()
 
     async with (
-        OpenCodeClient(AttachedServer(endpoint), catalog, str(shared_project)) as opencode,
+        OpenCodeClient(AttachedServer(module_endpoint), catalog, str(shared_project)) as opencode,
         connect_over(transport, version, attached_environ) as session,
     ):
         created = await opencode.call("session_create")
@@ -165,7 +165,7 @@ async def test_a_long_call_reports_progress_and_stops_the_session_when_cancelled
             tasks.cancel_scope.cancel()
 
         await eventually(lambda: opencode.call("session_status"), until=lambda busy: created["id"] not in busy)
-        with anyio.fail_after(30):
+        with anyio.fail_after(60):
             await asked[0].disconnected.wait()
 
 
