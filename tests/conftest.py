@@ -49,9 +49,15 @@ BROWSER_TESTS = Path(__file__).with_name("browser")
 SPAWN_RECORDER = SpawnRecorder()
 """For the whole run: the interpreter keeps what listens to its audit events."""
 
-hypothesis.settings.register_profile("dev", max_examples=10, deadline=None, database=None)
-hypothesis.settings.register_profile("ci", max_examples=40, deadline=None, database=None)
-hypothesis.settings.register_profile("long", max_examples=1000, deadline=None, database=None)
+for profile, examples in (("dev", 10), ("ci", 40), ("long", 1000)):
+    hypothesis.settings.register_profile(
+        profile,
+        max_examples=examples,
+        deadline=None,
+        database=None,
+        # They depend on the seed, and on what else the machine does.
+        suppress_health_check=[hypothesis.HealthCheck.too_slow, hypothesis.HealthCheck.data_too_large],
+    )
 hypothesis.settings.load_profile("ci" if os.environ.get("CI") else "dev")
 
 

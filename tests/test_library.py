@@ -302,7 +302,7 @@ async def test_a_cancelled_prompt_aborts_the_turn(opencode: OpenCode) -> None:
 
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(lambda: opencode.session.prompt(sessionID=session["id"], parts=parts))
-        await eventually(works, within=60)
+        await eventually(works)
         tasks.cancel_scope.cancel()
 
     assert not await works()

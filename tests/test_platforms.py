@@ -170,7 +170,7 @@ def test_a_signal_stops_the_server_where_asyncio_has_no_signal_handlers(signum: 
             await (anyio.sleep_forever() if times > 1 else anyio.lowlevel.checkpoint())
             steps.append("drained")
 
-        with anyio.fail_after(10):
+        with anyio.fail_after(30):
             return await serve_until_signal(serve, drain), steps
 
     with asyncio.Runner(loop_factory=LoopWithoutSignals) as runner:

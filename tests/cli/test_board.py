@@ -33,7 +33,7 @@ from .command_process import Terminal, command_environ, run_in_terminal
 pytestmark = pytest.mark.anyio
 
 ADDRESS = re.compile(r"(http://127\.0\.0\.1:\d+)/#([\w-]{43})\r?\n")
-END_SECONDS = 10.0
+END_SECONDS = 30.0
 """On a busy machine; it takes half a second."""
 
 RECORDER = """\

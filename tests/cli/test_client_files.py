@@ -10,7 +10,7 @@ from pathlib import PurePath, PurePosixPath, PureWindowsPath
 from typing import Any, cast
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as some
 
 from opencode_mcp.cli.clients import CLIENTS, Machine, jsonc, toml
@@ -51,7 +51,6 @@ def texts(draw: some.DrawFn) -> str:
     return draw(GAPS) + text(whole) + draw(GAPS)
 
 
-@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(texts())
 def test_an_entry_is_added_to_any_json_and_removed_again(text: str) -> None:
     """Whatever comments and commas there are, the rest keeps its value, and every comment stays."""

@@ -51,7 +51,7 @@ class ClaudeCode:
 
     async def wait_for_connection(self, screen: TerminalScreen) -> None:
         """Have the user talk until the model is offered our tools: a server that starts slowly connects later."""
-        for number in count(1):
+        for number in count(len(self.model.turns) + 1):  # a run that continues shows the lines of the one before
             turns = len(self.model.turns)
             await screen.enter(f"Hello {number}")  # no line twice: the screen shows when it has been typed
             await eventually(lambda turns=turns: len(self.model.turns) > turns)
@@ -70,7 +70,7 @@ async def answer_form(screen: TerminalScreen, option: str) -> str:
     form = await screen.wait_for("Esc to ")
     await screen.press_until(RIGHT, lambda shown: f"{CURSOR} ◯ {option}" in shown)
     await screen.press_until(ENTER, lambda shown: f"✔ Allow?: {option}" in shown)
-    await screen.press_until(DOWN, lambda shown: f"{CURSOR} Accept" in shown, within=0.5)  # one for each field
+    await screen.press_until(DOWN, lambda shown: f"{CURSOR} Accept" in shown, CURSOR)  # one for each field
     await screen.press_until(ENTER, lambda shown: FORM not in shown)
     return form
 

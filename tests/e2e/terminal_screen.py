@@ -22,7 +22,7 @@ from tests.eventually import eventually
 
 COLUMNS, ROWS = 110, 46
 ENTER, RIGHT, DOWN = "\r", "\x1b[C", "\x1b[B"
-PRESSES, PRESS_SECONDS = 10, 3.0
+PRESSES, PRESS_SECONDS = 10, 10.0
 """How often a key is pressed: a program may drop one that comes while it draws."""
 
 
@@ -65,16 +65,22 @@ class TerminalScreen:
         """Press a key."""
         os.write(self.terminal, key.encode())
 
-    async def press_until(self, key: str, is_done: Callable[[str], bool], within: float = PRESS_SECONDS) -> None:
-        """Press a key until the screen is as it should be; again when it is not so for a while.
+    async def press_until(self, key: str, is_done: Callable[[str], bool], cursor: str | None = None) -> None:
+        """Press a key until the screen is as it should be; again after a while, or when it has moved the cursor.
 
         Raises:
             AssertionError: it does not become so; shows the screen.
         """
+
+        def cursors() -> list[str]:
+            return [line for line in self.text.splitlines() if cursor and cursor in line]
+
         for _ in range(PRESSES):
+            before = cursors()
             self.press(key)
             with suppress(AssertionError):
-                await eventually(lambda: self.text, is_done, within=within)
+                await eventually(lambda before=before: is_done(self.text) or cursors() != before, within=PRESS_SECONDS)
+            if is_done(self.text):
                 return
         raise AssertionError(f"{key!r} has not the effect that it should have on the screen:\n{self.text}")
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from opencode_mcp.catalog import Catalog
@@ -241,7 +241,6 @@ def test_what_is_taken_is_valid_and_taken_again_as_it_is(catalog: Catalog) -> No
     )
     operations = st.sampled_from(sorted(catalog))
 
-    @settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
     @given(operations, st.data())
     def check(name: str, data: st.DataObject) -> None:
         operation = catalog[name]

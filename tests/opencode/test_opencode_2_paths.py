@@ -15,6 +15,7 @@ import pytest
 
 from opencode_mcp.catalog import Catalog
 from opencode_mcp.opencode import AttachedServer, Endpoint, OpenCodeClient
+from tests.eventually import eventually
 from tests.execute import prepare_and_execute
 
 pytestmark = pytest.mark.anyio
@@ -42,7 +43,7 @@ async def test_what_both_have_is_answered(second: OpenCodeClient, project: Path)
         assert isinstance(answer["data"], list), name
     assert (await call("location_get"))["directory"] == str(project)
     assert "100%.txt" in str(await call("fs_list", path="a b"))
-    assert "100%.txt" in str(await call("fs_find", query="100"))
+    await eventually(lambda: call("fs_find", query="100"), until=lambda found: "100%.txt" in str(found))
     assert await call("fs_read", path="a b/100%.txt") == "content\n"
 
     session = (await call("session_create"))["data"]

@@ -123,7 +123,7 @@ async def execute_task(context: Context, name: str) -> None:
 
 @pytest.mark.parametrize("name", [*CALLS, *TASKS])
 async def test_every_kind_of_tool_identifies_an_opencode_2(catalog: Catalog, wire: Wire, name: str) -> None:
-    """Requests, streams, terminals, blocking prompts and every task tool: one error, in under two seconds."""
+    """Requests, streams, terminals, blocking prompts and every task tool: one error, without a wait for an answer."""
     started_at = time.monotonic()
     async with make_client(catalog, wire, {"/api/info": json_response(200, V2_INFO)}) as opencode:
         context = Context(ServerPool({"": opencode}), ignore_progress)
@@ -135,7 +135,7 @@ async def test_every_kind_of_tool_identifies_an_opencode_2(catalog: Catalog, wir
                 call = opencode.prepare(catalog[name], CALLS[name])
                 await execute_operation(context.servers, call, ignore_progress, blocking)
 
-    assert time.monotonic() - started_at < 2
+    assert time.monotonic() - started_at < 15  # the first call of a process imports; a wait takes 20
 
 
 def test_every_task_tool_is_tried() -> None:

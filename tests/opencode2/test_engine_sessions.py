@@ -198,8 +198,8 @@ async def test_a_check_is_ended_after_its_time(opened: EngineClient, spawns: Non
         await eventually(lambda: is_running(opencode, shell_session), bool)
         await end_script(opencode, shell_session, 1)
 
-    script = check_script([f"sleep 30; touch {done}"], shell_session.id)
-    with anyio.fail_after(20):
+    script = check_script([f"sleep 300; touch {done}"], shell_session.id)
+    with anyio.fail_after(60):
         await gather(partial(run_script, opencode, "build", shell_session, script, 60), end)
     assert not await is_running(opencode, shell_session)
     call = await read_script_call(opencode, shell_session)

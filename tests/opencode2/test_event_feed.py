@@ -222,14 +222,14 @@ async def test_a_comment_keeps_a_quiet_stream(
     model: ScriptedModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """OpenCode 2 sends no event as a heartbeat; without comments the stream is opened again."""
-    monkeypatch.setattr(client_module, "SILENCE_SECONDS", 0.5)
+    monkeypatch.setattr(client_module, "SILENCE_SECONDS", 3)
     monkeypatch.setattr(fake_module, "HEARTBEAT_SECONDS", 0.05)
     async with open_client(model, tmp_path) as client, open_feed(client) as heard:
-        await anyio.sleep(1)
+        await anyio.sleep(4)
         assert "stream.lost" not in {event["type"] for event in heard}
         monkeypatch.setattr(fake_module, "HEARTBEAT_SECONDS", 60)
         kinds = await eventually(
-            lambda: [event["type"] for event in heard], lambda found: found.count("stream.connected") == 2
+            lambda: [event["type"] for event in heard], lambda found: found.count("stream.connected") >= 2
         )
     assert "stream.lost" in kinds
 
@@ -240,7 +240,7 @@ async def test_the_library_has_the_events_in_the_words_of_opencode_2(model: Scri
         opened = OpenCode(url=client.fake.url, password=PASSWORD, directory=client.directory, generation=2)
         async with opened as opencode, opencode.events() as events:
             session_id = await client.create()
-            with anyio.fail_after(30):
+            with anyio.fail_after(60):
                 own = [event async for event in first(events, "session.created")]
     assert own[-1]["data"]["sessionID"] == session_id
 

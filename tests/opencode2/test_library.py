@@ -59,7 +59,7 @@ async def test_an_operation_without_pages_is_an_error(opencode: OpenCode[Literal
 
 async def test_events_arrive(opencode: OpenCode[Literal[2]]) -> None:
     """Those since the block began, each as the frame has it."""
-    with anyio.fail_after(30):
+    with anyio.fail_after(60):
         async with opencode.events() as events:
             created = (await opencode.session.create())["data"]
             async for event in events:

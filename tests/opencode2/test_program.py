@@ -66,7 +66,7 @@ async def test_the_program_ends_with_its_input_and_keeps_its_sessions(
         await eventually(lambda: call(url, "GET", path), lambda found: "outcome" in found["data"])
         assert process.stdin is not None
         await process.stdin.aclose()
-        with anyio.fail_after(30):
+        with anyio.fail_after(60):
             assert await process.wait() == 0
     async with start(command, environ, "--stdio") as (_, read_line):
         found = await call(json.loads(await read_line())["url"], "GET", path)

@@ -40,16 +40,14 @@ class ShimClient:
         listed = await eventually(lambda: self.request("GET", f"/{kind}"), lambda found: found["data"])
         return listed["data"][0]
 
-    async def is_idle(self) -> bool:
-        """Whether the session does not run."""
-        active = await self.http.get("/api/session/active")
-        return self.session_id not in active.json()["data"]
+    async def outcomes(self, turns: int) -> list[str]:
+        """Wait until so many turns have ended; return how each of them has."""
 
-    async def outcomes(self) -> list[str]:
-        """Wait until the session is idle; return how each of its turns has ended."""
-        await eventually(self.is_idle)
-        listed = (await self.request("GET", "/message", params={"order": "asc"}))["data"]
-        return [message["outcome"] for message in listed if message["type"] == "idle"]
+        async def read() -> list[str]:
+            listed = (await self.request("GET", "/message", params={"order": "asc"}))["data"]
+            return [message["outcome"] for message in listed if message["type"] == "idle"]
+
+        return await eventually(read, until=lambda outcomes: len(outcomes) >= turns)
 
 
 @pytest.fixture
@@ -79,21 +77,23 @@ async def test_turns_end_with_an_idle_message(session: ShimClient) -> None:
         request = await session.pending("permission")
         assert (request["action"], request["resources"]) == ("shell", ["echo hello-from-bash"])
         await session.request("POST", f"/permission/{request['id']}/reply", json={"decision": "reject"})
-        assert await session.outcomes() == ["interrupted"]
+        assert await session.outcomes(1) == ["interrupted"]
         await session.request("POST", "/prompt", json={"text": "script:question"})
         form = await session.pending("form")
         assert [field["key"] for field in form["fields"]] == ["q0"]
         await session.request("POST", f"/form/{form['id']}/reply", json={"answer": {"q0": "Red"}})
-        assert await session.outcomes() == ["interrupted", "succeeded"]
+        assert await session.outcomes(2) == ["interrupted", "succeeded"]
         await session.request("POST", "/prompt", json={"text": "script:error 400"})
-        assert await session.outcomes() == ["interrupted", "succeeded", "failed"]
+        assert await session.outcomes(3) == ["interrupted", "succeeded", "failed"]
         await session.request("POST", "/prompt", json={"text": "script:hang"})
         await eventually(lambda: session.request("GET", "/inbox"), lambda found: not found["data"])
         assert await session.request("POST", "/interrupt") == {"interrupted": True}
-        assert await session.outcomes() == ["interrupted", "succeeded", "failed", "interrupted"]
+        assert await session.outcomes(4) == ["interrupted", "succeeded", "failed", "interrupted"]
         assert await session.request("POST", "/interrupt") == {"interrupted": False}
-        own = [event["type"] for event in events if session.session_id in json.dumps(event)]
-        assert {"session.execution.started", "permission.asked", "form.replied", "session.step.failed"} <= {*own}
+        await eventually(
+            lambda: {event["type"] for event in events if session.session_id in json.dumps(event)},
+            until={"session.execution.started", "permission.asked", "form.replied", "session.step.failed"}.issubset,
+        )
         tasks.cancel_scope.cancel()
     shim = session.shim
     assert (shim.contract.faults, shim.answer_faults, shim.missing) == ([], [], [])

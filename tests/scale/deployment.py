@@ -114,10 +114,10 @@ async def run_deployment(**environ: str) -> AsyncGenerator[Deployment]:
                 process.terminate()
             with anyio.CancelScope(shield=True):
                 await process.wait()
-                await eventually(lambda: not deployment.list_processes(), within=30)
+                await eventually(lambda: not deployment.list_processes())
 
 
 async def wait_for_replica(deployment: Deployment, metric: str) -> str:
     """Wait until a figure of one replica is not 0, and return its name."""
-    values = await eventually(partial(deployment.read_metric, metric), lambda values: any(values.values()), within=60)
+    values = await eventually(partial(deployment.read_metric, metric), lambda values: any(values.values()))
     return next(name for name, value in values.items() if value)

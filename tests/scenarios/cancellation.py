@@ -137,11 +137,12 @@ def wait_for_tasks(transport: Transport, mode: str) -> Action:
 
 async def answer_permission(ctx: ScenarioContext) -> ObservedResult:
     """The client cancels the wait that follows its reply: the reply holds, and the task goes on."""
-    command = {"command": "for n in $(seq 1 20); do sleep 0.1; done", "description": "Take two seconds"}
+    command = {"command": f"until test -e {ctx.file('go')}; do sleep 0.1; done", "description": "Wait for a file"}
     task = await ctx.run_task(f"script:tool bash {json.dumps(command)}")
     async with ctx.open_bridge(mode="auto") as client:
         request = {"request_id": task.request_id, "reply": "once"}
         await call_and_cancel(client, "answer_permission", request, "sleep 0.1; done: running")
+        ctx.release()
         return await ctx.wait_for_task(task.session_id)
 
 

@@ -68,6 +68,7 @@ async def run_with_zero_limit(ctx: ScenarioContext) -> ObservedResult:
 
 async def continue_after_limit(ctx: ScenarioContext) -> ObservedResult:
     """The time limit passes while the task runs; the report names the call that goes on waiting."""
+    await ctx.load_project()
     task = await ctx.run_task(ctx.held_prompt, timeout_seconds=4)
     next_call: dict[str, Any]
     if ctx.faulty_network and task.state == "error":  # the last response was lost, and the time limit has passed

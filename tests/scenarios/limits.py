@@ -54,8 +54,9 @@ async def stop_in_subagent(ctx: ScenarioContext) -> ObservedResult:
 async def stop_hanging_check(ctx: ScenarioContext) -> ObservedResult:
     """A check counts in the minutes of its task."""
     begun = ctx.file("begun")
+    await ctx.load_project()
     observed = await ctx.run_task(
-        "script:text fine", limits={"minutes": 0.1}, check=[f"touch {begun} && sleep 300"], check_retries=3
+        "script:text fine", limits={"minutes": 0.25}, check=[f"touch {begun} && sleep 300"], check_retries=3
     )
     assert begun.exists()
     return observed
@@ -119,7 +120,7 @@ SCENARIOS = (
         "limit of tokens, in a subagent", stop_in_subagent, "stopped", "limit of 500 tokens", config=PRICED_CONFIG
     ),
     Scenario("limit of minutes", run_limited("script:hang", minutes=0.05), "stopped", "limit of 0.05 minutes"),
-    Scenario("limit of minutes, in a check", stop_hanging_check, "stopped", "limit of 0.1 minutes"),
+    Scenario("limit of minutes, in a check", stop_hanging_check, "stopped", "limit of 0.25 minutes"),
     Scenario("limit enforced by another bridge", limit_second_bridge, "stopped", "limit of 0.1 minutes"),
     Scenario(
         "limits that are not passed", run_limited("script:text ok", cost=9, tokens=999, minutes=9), "completed", "ok"

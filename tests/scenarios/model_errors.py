@@ -83,8 +83,15 @@ async def reverted_turn(ctx: ScenarioContext) -> ObservedResult:
     return observed
 
 
+async def wait_for_silent_model(ctx: ScenarioContext) -> ObservedResult:
+    """The time limit passes while the model says nothing."""
+    await ctx.load_project()
+    return await ctx.run_task("script:hang", timeout_seconds=3)
+
+
 async def unreadable_file(ctx: ScenarioContext) -> ObservedResult:
     """OpenCode sends a session.error event that does not end the turn."""
+    await ctx.load_project()
     session_id = await ctx.create_session()
     file = {"type": "file", "mime": "text/plain", "url": f"file://{ctx.project}/nowhere.txt", "filename": "nowhere"}
     parts = [{"type": "text", "text": f"script:text {ctx.key}"}, file]
@@ -156,7 +163,7 @@ SCENARIOS = (
     Scenario("model error 429, once", run_task("script:flaky 429 {key}"), "completed", "^done: flaky$"),
     Scenario("model error 500, retried", while_retrying("script:error 500"), "running", RETRY_PATTERN + MODEL_ERROR),
     Scenario("model drops the connection", while_retrying("script:drop"), "running", RETRY_PATTERN),
-    Scenario("model says nothing", run_task("script:hang", timeout_seconds=3), "running", "^waiting for the model$"),
+    Scenario("model says nothing", wait_for_silent_model, "running", "^waiting for the model$"),
     Scenario("context overflow, compacted by OpenCode", run_task("script:overflow"), "completed"),
     Scenario(
         "context overflow, not compacted",

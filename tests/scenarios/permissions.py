@@ -10,9 +10,10 @@ from typing import Any
 
 import anyio
 import mcp_types as types
+import pytest
 from mcp.client import ClientRequestContext
 
-from opencode_mcp.server.elicitation import MIN_READING_SECONDS
+from opencode_mcp.server import elicitation
 from opencode_mcp.tasks.session_state import REJECTED
 from tests.conftest import Config
 
@@ -113,7 +114,7 @@ def accept_form(**content: str) -> types.ElicitResult:
 DECLINED, CANCELLED = types.ElicitResult(action="decline"), types.ElicitResult(action="cancel")
 DECLINED_AT_ONCE = "form declined at once"
 ONE_REPLY_ANSWERER = "by another client, 2026-07-28"
-READ_SECONDS = MIN_READING_SECONDS + 0.5
+READ_SECONDS = elicitation.MIN_READING_SECONDS + 0.5
 REJECT_MESSAGE = "make it elsewhere"
 REPLY_CASES: Mapping[str, tuple[ReplyCase, ...]] = {
     "permission": (
@@ -192,8 +193,11 @@ def answer_by_form(case: RequestCase, reply: ReplyCase, mode: str) -> Action:
             await anyio.sleep(reply.reading_seconds)
             return reply.form_result
 
-        async with ctx.open_bridge(mode=mode, elicitation_callback=ask) as client:
-            observed = await ctx.run_task(case.prompt(ctx), client)
+        with pytest.MonkeyPatch.context() as patch:
+            if reply.name == DECLINED_AT_ONCE:  # however slow the machine is
+                patch.setattr(elicitation, "MIN_READING_SECONDS", 60.0)
+            async with ctx.open_bridge(mode=mode, elicitation_callback=ask) as client:
+                observed = await ctx.run_task(case.prompt(ctx), client)
         check_effects(ctx, case, reply)
         assert ("declined the form at once" in (observed["note"] or "")) == (reply.name == DECLINED_AT_ONCE), (
             observed.text

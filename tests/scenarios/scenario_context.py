@@ -95,6 +95,10 @@ class ScenarioContext:
             "run_task", client, prompt=prompt, **{"timeout_seconds": TASK_LIMIT_SECONDS, **arguments}
         )
 
+    async def load_project(self) -> None:
+        """Have OpenCode load the project, which on a busy machine takes longer than a short time limit."""
+        await self.run_task("script:text first")
+
     async def wait_for_task(self, *session_ids: str, client: Client | None = None, **arguments: Any) -> ObservedResult:
         """Wait for tasks, and return the report of the first one."""
         arguments = {"session_ids": [*session_ids], "timeout_seconds": TASK_LIMIT_SECONDS, **arguments}

@@ -52,6 +52,7 @@ async def stop_aborted_task(ctx: ScenarioContext) -> ObservedResult:
 
 async def stop_working_subagent(ctx: ScenarioContext) -> ObservedResult:
     """A task whose subagent runs."""
+    await ctx.load_project()
     task = await ctx.run_task(
         subagent_prompt(f"script:tool bash {json.dumps(SLEEP_ARGUMENTS)}"), permissions="allow", timeout_seconds=3
     )

@@ -183,15 +183,19 @@ def test_initialize_is_answered_before_the_sdk_is_imported_and_once(environ: Map
     """The next request is answered as ever, although both arrive in one piece."""
     lines = request_line() + b'\n{"jsonrpc":"2.0","method":"notifications/initialized"}\n'
     listing = b'{"jsonrpc":"2.0","id":2,"method":"tools/list"}\n'
+    stdin, requests = os.pipe()
+    os.write(requests, lines + listing)  # they are there at the start: the program waits for them for a moment only
+    os.close(requests)
     done = subprocess.run(
         (sys.executable, "-c", LOOK_AT_MODULES),
-        input=lines + listing,
+        stdin=stdin,
         capture_output=True,
         env=dict(environ),
         cwd=tmp_path,
         timeout=LIMIT_SECONDS,
         check=True,
     )
+    os.close(stdin)
     answers = [json.loads(line) for line in done.stdout.splitlines()]
 
     assert {*IMPORTED_BY_THE_SDK} & {*done.stderr.decode().split("\n")} == set()

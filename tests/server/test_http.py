@@ -73,7 +73,7 @@ async def test_the_process_ends_when_a_background_task_fails(catalog: Catalog, m
             tasks.start_soon(fail)
             yield
 
-    with anyio.fail_after(30), pytest.raises(ExceptionGroup) as raised:
+    with anyio.fail_after(60), pytest.raises(ExceptionGroup) as raised:
         await serve_http(create_server(Settings(), catalog), Starlette(lifespan=breaking), "127.0.0.1", 0)
     assert raised.group_contains(RuntimeError, match="broke off")
 
@@ -263,7 +263,7 @@ async def first_message(http: httpx2.AsyncClient, scope: dict[str, Any]) -> dict
     async def send(message: Any) -> None:
         messages.append(message)
 
-    with anyio.fail_after(30):
+    with anyio.fail_after(60):
         async with background_task_group() as tasks:
             tasks.start_soon(cast("Callable[..., Coroutine[Any, Any, None]]", transport.app), scope, receive, send)
             await eventually(lambda: messages)
@@ -534,7 +534,7 @@ async def test_a_generated_token_is_printed_once(flags: list[str]) -> None:
     async with await anyio.open_process(command) as process:
         assert process.stderr is not None
         told = b""
-        with anyio.fail_after(30):
+        with anyio.fail_after(60):
             while told.count(b"\n") < 2:
                 told += await process.stderr.receive()
         process.terminate()

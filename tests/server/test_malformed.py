@@ -72,7 +72,7 @@ def bridge_environ(attached: Settings, environ: Mapping[str, str]) -> Mapping[st
 
 async def check_healthy(running: Bridge) -> None:
     """See that a bridge still answers."""
-    with anyio.fail_after(30):
+    with anyio.fail_after(60):
         assert raw_facts(await running.call("global_health"))["healthy"] is True
 
 
@@ -155,7 +155,7 @@ async def test_an_endless_line_does_not_exhaust_memory(bridge_environ: Mapping[s
         assert running.process.stdin is not None
         await running.process.stdin.send(json.dumps(CALL).encode()[:-5])
         await running.process.stdin.aclose()
-        with anyio.fail_after(30):
+        with anyio.fail_after(60):
             assert await running.process.wait() == 0
 
 
@@ -164,7 +164,7 @@ async def http(bridge_environ: Mapping[str, str]) -> AsyncGenerator[httpx2.Async
     """An HTTP client of a bridge that serves HTTP."""
     async with run_http_bridge_process(bridge_environ) as (_, url):
         headers = {"authorization": f"Bearer {TOKEN}", "accept": "application/json, text/event-stream"}
-        async with httpx2.AsyncClient(base_url=url.removesuffix("/mcp"), headers=headers, timeout=30) as http:
+        async with httpx2.AsyncClient(base_url=url.removesuffix("/mcp"), headers=headers, timeout=60) as http:
             yield http
 
 

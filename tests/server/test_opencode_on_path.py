@@ -68,8 +68,8 @@ async def test_the_first_result_notes_that_the_opencode_on_path_is_not_used(
     settings = Settings.load({"directory": str(project)}, opencode_2_environ)
     with caplog.at_level(logging.WARNING):
         async with Client(create_server(settings, catalog)) as client:
-            first = await client.call_tool("find_files", {"query": "README"})
-            second = await client.call_tool("find_files", {"query": "README"})
+            first = await client.call_tool("find_text", {"pattern": "hello from"})
+            second = await client.call_tool("find_text", {"pattern": "hello from"})
             healthy = await client.call_tool("global_health", {})
 
     note = facts(first)["_note"]
@@ -78,8 +78,8 @@ async def test_the_first_result_notes_that_the_opencode_on_path_is_not_used(
         f"uses its own copy of OpenCode {SNAPSHOT_VERSION} instead; it is not started, as its first start would import"
         in note
     )
-    assert facts(first)["result"] == ["README.md"]
-    assert facts(second) == {"result": ["README.md"]}
+    assert [match["path"]["text"] for match in facts(first)["result"]] == ["README.md"]
+    assert facts(second) == {"result": facts(first)["result"]}
     assert facts(healthy) == {"healthy": True, "version": SNAPSHOT_VERSION}
     assert [one.getMessage() for one in caplog.records if one.name.startswith("opencode_mcp")] == [note]
     assert not (tmp_path / "served").exists()

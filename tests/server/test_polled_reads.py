@@ -92,12 +92,12 @@ async def test_a_lost_event_is_noticed_in_seconds(
 
 async def test_tasks_of_a_directory_are_confirmed_together(tasks: TaskGroup, monkeypatch: pytest.MonkeyPatch) -> None:
     """However often the client asks for them, by the same three requests."""
-    monkeypatch.setattr(polled_task, "CONFIRM_SECONDS", 0.5)
+    clock = set_clock(monkeypatch)
     sessions = [f"ses_{number}" for number in range(50)]
     opencode = FakeOpenCode(status=dict.fromkeys(sessions, BUSY["ses_1"]), messages=[DONE])
     context, polled = make_context(opencode), [make_task(session_id) for session_id in sessions]
     await gather(*(partial(task.refresh, context, tasks) for task in polled))
-    await anyio.sleep(0.5)
+    clock.now += polled_task.CONFIRM_SECONDS
     before = len(opencode.calls)
     for _ in range(3):
         await gather(*(partial(task.refresh, context, tasks) for task in polled))

@@ -194,7 +194,7 @@ async def test_a_listening_stream_ends_cleanly(bridge_environ: Mapping[str, str]
                     begun.set()
 
         tasks.start_soon(listen)
-        with anyio.fail_after(30):
+        with anyio.fail_after(60):
             await begun.wait()
             process.terminate()
             await process.wait()
@@ -240,7 +240,7 @@ async def port(monkeypatch: pytest.MonkeyPatch, attached: Settings, catalog: Cat
 @pytest.mark.parametrize("sent", PARTIAL_REQUESTS)
 async def test_an_incomplete_request_times_out(port: int, sent: str) -> None:
     """However slowly it drips, its connection is closed."""
-    with anyio.fail_after(30):
+    with anyio.fail_after(60):
         async with await anyio.connect_tcp("127.0.0.1", port) as stream:
             with pytest.raises((anyio.EndOfStream, anyio.BrokenResourceError)):
                 await stream.send(PARTIAL_REQUESTS[sent])

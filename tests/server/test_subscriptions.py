@@ -68,7 +68,7 @@ class UpdateRecorder:
         async def count_updates() -> int:
             return self.uris.count(uri) if self.uris.count(uri) > before else 0
 
-        return await eventually(count_updates, within=30)
+        return await eventually(count_updates)
 
 
 @pytest.fixture
@@ -108,7 +108,7 @@ async def wait_until_quiet(*clients: UpdateRecorder) -> None:
         last_read = now
         return now - since > QUIET_SECONDS
 
-    await eventually(is_quiet, within=60)
+    await eventually(is_quiet)
     for updates in clients:
         updates.uris.clear()
 

@@ -145,7 +145,7 @@ async def test_every_connection_names_the_certificate_when_the_ca_is_unknown(
 ) -> None:
     """Neither refused nor gone away: requests, streams and WebSockets alike, at once."""
     async with serve_tls(endpoint, authority) as url, connect(replace(attached, url=url)) as client:
-        with anyio.fail_after(10):
+        with anyio.fail_after(30):
             for name, arguments in (
                 ("global_health", {}),
                 ("global_event", {}),

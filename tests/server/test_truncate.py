@@ -14,6 +14,7 @@ from mcp import Client, MCPError
 
 from opencode_mcp.settings import Settings
 from tests.conftest import Connect
+from tests.eventually import eventually
 
 from .conftest import new_session, read, read_json
 
@@ -142,7 +143,8 @@ async def test_a_path_that_fits_is_sent(client: Client) -> None:
 async def test_titles_in_lists_are_escaped(client: Client) -> None:
     """A session's title cannot hide anything in the list of resources."""
     session = await new_session(client, title=f"a{HIDDEN}b")
-    listed = (await client.list_resources()).resources
-    (title,) = [one.title for one in listed if one.name == session]
 
-    assert title == "a<U+001B>[31m<U+202E>b"
+    async def title() -> str | None:  # the list waits for the sessions for one second only
+        return next((one.title for one in (await client.list_resources()).resources if one.name == session), None)
+
+    assert await eventually(title) == "a<U+001B>[31m<U+202E>b"

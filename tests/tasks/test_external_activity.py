@@ -145,6 +145,12 @@ async def test_a_task_of_another_process_runs_cannot_be_stopped_and_takes_no_pro
 async def test_the_end_of_the_only_process_that_can_have_run_a_task_is_its_failure(processes: TwoProcesses) -> None:
     """The error says when the session was last written to; the session then accepts a prompt."""
     task = await processes.other.call("start_task", prompt="script:hang")
+
+    async def has_reply() -> bool:
+        messages = (await processes.other.call("session_messages", sessionID=task.session_id))["result"]
+        return any(message["info"]["role"] == "assistant" for message in messages)
+
+    await eventually(has_reply)
     kill_opencode(processes.other.mark)
     await eventually(lambda: not find_sharing_processes(processes.own.endpoint))
 

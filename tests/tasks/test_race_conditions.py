@@ -189,7 +189,7 @@ async def test_an_abort_event_before_the_aborted_reply_is_not_a_failure(monkeypa
 
 async def test_a_slow_read_does_not_make_a_task_stalled(monkeypatch: pytest.MonkeyPatch) -> None:
     """A slow read shows the state at its start, and the turn has started meanwhile."""
-    monkeypatch.setattr(waiting, "STALLED_SECONDS", 1.0)
+    monkeypatch.setattr(waiting, "STALLED_SECONDS", 2.5)
     prompt = {"info": {"id": "msg_1", "role": "user", "time": {"created": 1}}}
     looks = 0
 
@@ -198,7 +198,7 @@ async def test_a_slow_read_does_not_make_a_task_stalled(monkeypatch: pytest.Monk
             nonlocal looks
             looks += name == "session_status"
             if name == "session_messages" and looks == 2:
-                await anyio.sleep(1.5)
+                await anyio.sleep(3)
                 self.messages = [DONE]
                 return [prompt]
             return await super().call(name, **arguments)

@@ -57,4 +57,5 @@ async def test_a_file_that_was_written_as_it_was_is_not_awaited_for_long(monkeyp
 
     changes = await read_complete_diff(cast("Any", opencode), "ses_1", "msg_1", time.time() * 1000)
 
-    assert (changes, opencode.reads) == ([], 2)
+    assert changes == []
+    assert opencode.reads <= 2

@@ -37,8 +37,8 @@ from .test_race_conditions import DONE, FakeOpenCode, make_context
 
 pytestmark = pytest.mark.anyio
 
-LATE_SECONDS = 2.0
-"""Seconds that a call may take beyond its time limit."""
+LATE_SECONDS = 6.0
+"""Seconds that a call may take beyond its time limit: START_GRACE_SECONDS, and what a busy machine adds."""
 
 MARK = "OPENCODE_MCP_TEST_LIMITS"
 
@@ -219,8 +219,9 @@ async def test_a_task_without_a_session_in_time_is_not_started() -> None:
     assert not {"session_create", "worktree_create", "session_prompt_async"} & {*opencode.calls}
 
 
-async def test_a_read_ends_within_the_callers_time_limit(catalog: Catalog) -> None:
+async def test_a_read_ends_within_the_callers_time_limit(catalog: Catalog, monkeypatch: pytest.MonkeyPatch) -> None:
     """With an error that names the server, before the caller's scope cancels it; it is not retried."""
+    monkeypatch.setattr("opencode_mcp.opencode.client.DEADLINE_MARGIN_SECONDS", 3.0)
     requests = list[httpx2.Request]()
 
     async def answer(request: httpx2.Request) -> httpx2.Response:
@@ -232,7 +233,7 @@ async def test_a_read_ends_within_the_callers_time_limit(catalog: Catalog) -> No
     server = AttachedServer(Endpoint(httpx2.URL("http://opencode.test")))
     async with OpenCodeClient(server, catalog, transport=httpx2.MockTransport(answer)) as opencode:
         await opencode.call("global_health")  # imports what a first request needs, which takes its time
-        with cancel_after(0.5) as scope, pytest.raises(RequestTimeout, match="no response in time from OpenCode"):
+        with cancel_after(3.5) as scope, pytest.raises(RequestTimeout, match="no response in time from OpenCode"):
             await opencode.call("path_get")
     assert not scope.cancelled_caught
     assert len(requests) == 1

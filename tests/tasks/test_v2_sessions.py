@@ -48,7 +48,7 @@ async def test_task_tools_refuse_a_v2_session(client: Client, project: Path, mod
 
     await eventually(loaded)
     session = (await value("v2_session_create", model=MODEL, location=where))["id"]
-    await value("v2_session_prompt", sessionID=session, prompt={"text": "script:slow"})
+    await value("v2_session_prompt", sessionID=session, prompt={"text": "script:slow 1000"})
 
     async def works() -> bool:
         return session in await value("v2_session_active")

@@ -56,7 +56,7 @@ def test_what_the_compact_schema_accepts_is_accepted_or_refused_in_words() -> No
     accepted: set[str] = set()
     refused: set[str] = set()
 
-    @settings(max_examples=5, deadline=None, phases=[Phase.generate], suppress_health_check=UNHURRIED)
+    @settings(max_examples=5, phases=[Phase.generate], suppress_health_check=UNHURRIED)
     @given(data=st.data())
     def draw(data: st.DataObject) -> None:
         for name, entry in CALLABLE.items():

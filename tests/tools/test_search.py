@@ -337,10 +337,10 @@ def test_log_in_does_not_match_write_log(search: OperationSearch) -> None:
 
 
 def test_indexing_and_searching_are_fast(catalog: Catalog) -> None:
-    """About 20 ms and a quarter of a millisecond when idle; the limits leave a busy machine ten times as much."""
+    """About 20 ms and a quarter of a millisecond when idle; the limits leave a busy machine fifty times as much."""
     operations = list(catalog.values())
     search = OperationSearch(operations)
 
-    assert fastest_seconds(lambda: OperationSearch(operations)) < 0.3
-    assert fastest_seconds(lambda: [search.search(request) for request in REQUESTS]) < 0.02 * len(REQUESTS)
-    assert fastest_seconds(lambda: search.search("which sessions are there in this project " * 12)) < 0.1
+    assert fastest_seconds(lambda: OperationSearch(operations)) < 1
+    assert fastest_seconds(lambda: [search.search(request) for request in REQUESTS]) < 0.05 * len(REQUESTS)
+    assert fastest_seconds(lambda: search.search("which sessions are there in this project " * 12)) < 0.5

@@ -61,7 +61,7 @@ def left_files(environ: Mapping[str, str]) -> list[Path]:
 
 async def wait_until_nothing_is_left(environ: Mapping[str, str]) -> None:
     """Wait until no process runs, and see that no file is left."""
-    await eventually(lambda: left(environ), until=lambda found: not found, within=20)
+    await eventually(lambda: left(environ), until=lambda found: not found)
     assert left_files(environ) == []
 
 

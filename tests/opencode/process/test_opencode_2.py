@@ -101,7 +101,7 @@ async def test_it_ends_when_its_bridge_is_killed(small: Mapping[str, str]) -> No
         assert process.stdout is not None
         assert b"started" in await process.stdout.receive()
         process.send_signal(signal.SIGKILL)
-    await eventually(lambda: left(small), until=lambda found: not found, within=20)
+    await eventually(lambda: left(small), until=lambda found: not found)
 
     assert notes(small)[-1] == "its input was closed"
 

@@ -82,7 +82,7 @@ async def test_a_removed_installation_is_named_at_once(
     """As after an upgrade that has replaced the files of a running bridge."""
     monkeypatch.setattr(shared_process, "SUPERVISOR", (sys.executable, "/no/such/script.py"))
     async with bridge(small) as server:
-        with anyio.fail_after(10), pytest.raises(ServerStartError, match=r"supervisor .* exited with 2"):
+        with anyio.fail_after(30), pytest.raises(ServerStartError, match=r"supervisor .* exited with 2"):
             await server.endpoint()
 
 

@@ -66,7 +66,7 @@ async def test_a_bridge_that_is_killed_in_a_prompt_leaves_the_others_working(
 
             for bridge in bridges[1:]:
                 bridge.process.send_signal(signal.SIGKILL)
-        await eventually(lambda: find_processes(mark), until=lambda found: not found, within=20)
+        await eventually(lambda: find_processes(mark), until=lambda found: not found)
         assert left_files(environ) == []
 
 
