@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import subprocess
+import time
 from collections.abc import AsyncGenerator, Callable, Generator, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -22,8 +23,10 @@ from opencode_mcp.catalog.generations import GENERATIONS
 from opencode_mcp.opencode import Endpoint
 from opencode_mcp.opencode.concurrency import background_task_group
 from opencode_mcp.opencode.endpoint import ignore_progress
+from opencode_mcp.opencode.process import server_run
 from opencode_mcp.opencode.process.cache import VERSIONS_FILE
 from opencode_mcp.opencode.process.install import Program, cache_folder, find_program
+from opencode_mcp.opencode.process.launch import LAUNCHES
 from opencode_mcp.server import create_server
 from opencode_mcp.settings import Settings
 
@@ -163,6 +166,15 @@ async def model(anyio_backend: str) -> AsyncGenerator[ScriptedModel]:
         yield model
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _patient_with_starts() -> Generator[None]:
+    """OpenCode starts slowly beside other tests."""
+    launches = {number: replace(launch, start_seconds=300.0) for number, launch in LAUNCHES.items()}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(server_run, "LAUNCHES", launches)
+        yield
+
+
 @pytest.fixture(scope="session")
 async def program(anyio_backend: str) -> Program:
     """The managed copy of the tested OpenCode, installed once per machine as users get it."""
@@ -206,7 +218,9 @@ def remember_version(home: Path) -> None:
     """Put OpenCode's version into the cache of a home. To read it takes a second of processor time."""
     folder = home / ".cache" / "opencode-mcp"
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    shutil.copy(cache_folder(os.environ) / VERSIONS_FILE, folder)
+    versions = json.loads((cache_folder(os.environ) / VERSIONS_FILE).read_bytes())
+    recent = {program: {**version, "at": time.time()} for program, version in versions.items()}  # for an hour
+    (folder / VERSIONS_FILE).write_text(json.dumps(recent))
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import os
 import pty
 import re
@@ -84,6 +85,7 @@ class Terminal:
         self.process = process
         self.raw = ""
         self._terminal = terminal
+        self._decoder = codecs.getincrementaldecoder("utf-8")("replace")  # what is read may end within a character
 
     @property
     def output(self) -> str:
@@ -132,7 +134,7 @@ class Terminal:
             if not data:
                 assert pattern is None, f"ended without {pattern}: {self.output!r}"
                 return
-            self.raw += data.decode(errors="replace")
+            self.raw += self._decoder.decode(data)
 
 
 @contextmanager

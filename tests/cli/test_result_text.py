@@ -358,10 +358,10 @@ def test_a_response_is_text_lines_or_json(facts: Mapping[str, Any], text: str) -
 
 def test_a_text_of_ten_megabytes_is_printed_within_seconds(capsys: pytest.CaptureFixture[str]) -> None:
     text = ("x" * 99 + "\n") * 100_000
-    started = time.monotonic()
+    started = time.process_time()
     print_lines(format_result("find_files", {"result": text}, ATTACHED) or [])
 
-    assert time.monotonic() - started < 30
+    assert time.process_time() - started < 30
     assert capsys.readouterr().out == text + "\n"
 
 

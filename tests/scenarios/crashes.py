@@ -23,7 +23,7 @@ from .actions import wait_and_act
 from .observed import ObservedResult
 from .permissions import touch_prompt
 from .scenario import Action, Scenario
-from .scenario_context import ScenarioContext
+from .scenario_context import TASK_LIMIT_SECONDS, ScenarioContext
 
 HANG = "script:hang"
 TOOL_THEN_HANG = """script:chain [{"name": "read", "args": {"filePath": "README.md"}}]"""
@@ -51,7 +51,8 @@ async def kill_managed(ctx: ScenarioContext) -> ObservedResult:
                 assert set(before) <= find_processes(f"{DEPTH_VARIABLE}=1").keys()
                 kill_opencode(mark)
 
-        result = await client.call_tool("run_task", {"prompt": HANG}, progress_callback=on_progress)
+        arguments = {"prompt": HANG, "timeout_seconds": TASK_LIMIT_SECONDS}
+        result = await client.call_tool("run_task", arguments, progress_callback=on_progress)
         after = await ctx.run_task("script:text again", client)
         assert after.state == "completed"
         assert before and not {*find_opencode_pids(mark)} & {*before}
@@ -143,18 +144,17 @@ def with_stream_cuts(prompt: str, number: int) -> Action:
 LOST_TASK = "^OpenCode exited during the turn"
 
 SCENARIOS = (
-    Scenario("managed OpenCode killed", kill_managed, "failed", LOST_TASK, 120, config={}),
+    Scenario("managed OpenCode killed", kill_managed, "failed", LOST_TASK, config={}),
     Scenario(
         "managed OpenCode killed while the user is asked",
         kill_managed_while_asking,
         "failed",
         LOST_TASK,
-        120,
         config={},
     ),
-    Scenario("attached OpenCode killed", kill_attached, "error", "is not reachable|was lost", 120, config={}),
-    Scenario("attached OpenCode killed and restarted", restart_attached, "failed", LOST_TASK, 120, config={}),
-    Scenario("event stream cut ten times", with_stream_cuts("script:slow 100 0.2", 10), "completed", "chunk99", 90),
+    Scenario("attached OpenCode killed", kill_attached, "error", "is not reachable|was lost", config={}),
+    Scenario("attached OpenCode killed and restarted", restart_attached, "failed", LOST_TASK, config={}),
+    Scenario("event stream cut ten times", with_stream_cuts("script:slow 100 0.2", 10), "completed", "chunk99"),
     Scenario("event stream always cut", with_stream_cuts("script:slow 10 0.2", sys.maxsize), "completed", "chunk9"),
     Scenario(
         "event stream always cut, permission",

@@ -16,7 +16,7 @@ from tests.eventually import eventually
 from .observed import ObservedResult
 from .permissions import touch_prompt
 from .scenario import Action, Scenario
-from .scenario_context import ScenarioContext
+from .scenario_context import TASK_LIMIT_SECONDS, ScenarioContext
 
 HUGE_CHARS = 5_000_000
 
@@ -69,7 +69,7 @@ async def run_with_zero_limit(ctx: ScenarioContext) -> ObservedResult:
 async def continue_after_limit(ctx: ScenarioContext) -> ObservedResult:
     """The time limit passes while the task runs; the report names the call that goes on waiting."""
     await ctx.load_project()
-    task = await ctx.run_task(ctx.held_prompt, timeout_seconds=4)
+    task = await ctx.run_task(ctx.held_prompt, timeout_seconds=6)
     next_call: dict[str, Any]
     if ctx.faulty_network and task.state == "error":  # the last response was lost, and the time limit has passed
         match = re.search(r"The task is session (ses_\w+): call report_task once OpenCode answers again", task.text)
@@ -123,7 +123,8 @@ async def progress_on_each_step(ctx: ScenarioContext) -> ObservedResult:
     prompt = """script:chain [{"name": "read", "args": {"filePath": "README.md"}},
         {"name": "glob", "args": {"pattern": "*.md"}}]"""
     async with ctx.open_bridge() as client:
-        result = await client.call_tool("run_task", {"prompt": prompt}, progress_callback=on_progress)
+        arguments = {"prompt": prompt, "timeout_seconds": TASK_LIMIT_SECONDS}
+        result = await client.call_tool("run_task", arguments, progress_callback=on_progress)
     for text in ("read README.md: ", "glob *.md: ", "writing: done: chain ", "[360 tokens, $0.00]"):
         assert any(text in reported for reported in messages), f"{text!r} is not in {messages}"
     return ObservedResult.from_result(result)
@@ -141,8 +142,9 @@ def limit_while_asking(mode: str) -> Action:
                 await anyio.sleep_forever()
             return types.ElicitResult(action="cancel")
 
+        await ctx.load_project()
         async with ctx.open_bridge(mode=mode, elicitation_callback=ask) as client:
-            observed = await ctx.run_task(touch_prompt(ctx), client, timeout_seconds=15)
+            observed = await ctx.run_task(touch_prompt(ctx), client, timeout_seconds=20)
         assert form_shown.is_set()
         assert not (ctx.project / f"made-{ctx.key}").exists()
         return observed
@@ -178,7 +180,7 @@ async def wait_for_all(ctx: ScenarioContext) -> ObservedResult:
 
 
 SCENARIOS = (
-    Scenario("answer of 5 MB", read_huge_answer, "completed", limit_seconds=90),
+    Scenario("answer of 5 MB", read_huge_answer, "completed"),
     Scenario("progress every ten seconds", progress_while_silent, "running"),
     Scenario("progress on each step", progress_on_each_step, "completed", "^done: chain$"),
     Scenario("finished before the wait", wait_after_end, "completed"),

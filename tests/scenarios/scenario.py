@@ -11,7 +11,7 @@ import anyio
 from .observed import ObservedResult
 from .scenario_context import Config, ScenarioContext
 
-LIMIT_SECONDS = 90.0
+LIMIT_SECONDS = 300.0
 """The default time limit: OpenCode is slow on a busy machine."""
 
 Action = Callable[[ScenarioContext], Awaitable[ObservedResult]]

@@ -88,9 +88,11 @@ async def stop_one_model(ctx: ScenarioContext) -> ObservedResult:
     async def run() -> None:
         results.append(await run_models(ctx, {"prompt": "script:{model}"}, ["scripted/text", "scripted/hang"]))
 
+    requests = ctx.shared.model.requests
+    before = len(requests)
     async with anyio.create_task_group() as group:
         group.start_soon(run)
-        await eventually(lambda: {"text", "hang"} <= {request.model for request in ctx.shared.model.requests})
+        await eventually(lambda: {"text", "hang"} <= {request.model for request in requests[before:]})
         sessions = (await ctx.call_tool("session_list", directory=str(ctx.project), scope="project"))["result"]
         ids = sorted(session["id"] for session in sessions)
         compared = await eventually(

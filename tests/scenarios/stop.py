@@ -53,10 +53,9 @@ async def stop_aborted_task(ctx: ScenarioContext) -> ObservedResult:
 async def stop_working_subagent(ctx: ScenarioContext) -> ObservedResult:
     """A task whose subagent runs."""
     await ctx.load_project()
-    task = await ctx.run_task(
-        subagent_prompt(f"script:tool bash {json.dumps(SLEEP_ARGUMENTS)}"), permissions="allow", timeout_seconds=3
-    )
-    assert task.state == "running"
+    prompt = subagent_prompt(f"script:tool bash {json.dumps(SLEEP_ARGUMENTS)}")
+    task = await ctx.run_task(prompt, permissions="allow", timeout_seconds=6)
+    assert task.state == "running", task.text
     return await stop_and_check(ctx, task)
 
 

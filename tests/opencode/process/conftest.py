@@ -10,6 +10,14 @@ from uuid import uuid4
 
 import pytest
 
+from opencode_mcp.opencode.process import service
+
+
+@pytest.fixture(autouse=True)
+def _patient_with_services(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A service that a test plays may answer late."""
+    monkeypatch.setattr(service, "SERVICE_SECONDS", 30.0)
+
 
 @pytest.fixture
 def small(tmp_path: Path) -> Generator[Mapping[str, str]]:

@@ -113,7 +113,7 @@ async def test_it_is_called_when_it_is_ready(small: Mapping[str, str]) -> None:
     async def report_progress(message: str) -> None:
         seen.append(message)
 
-    async with open_server({**small, "BOOT_SECONDS": "2.5"}) as server:
+    async with open_server({**small, "BOOT_SECONDS": "6"}) as server:
         started_at = anyio.current_time()
         await server.endpoint(report_progress)
         assert anyio.current_time() - started_at > 2

@@ -60,7 +60,7 @@ async def test_bridges_that_start_at_once_share_one_server(small: Mapping[str, s
 async def test_a_bridge_that_comes_within_the_linger_time_finds_the_server(small: Mapping[str, str]) -> None:
     """As frameworks do that open a session for each call."""
     for _ in range(3):
-        async with bridge(small, linger=5) as server:
+        async with bridge(small, linger=60) as server:
             await server.endpoint()
     async with bridge(small, linger=0) as server:
         await server.endpoint()
@@ -279,10 +279,13 @@ async def test_an_idle_supervisor_sleeps(small: Mapping[str, str]) -> None:
     async with bridge(small) as server:
         await server.endpoint()
         [supervisor_pid] = [pid for pid, line in left(small).items() if "shared_supervisor.py" in line]
-        await anyio.sleep(0.5)  # for what the start has left to do
-        before = count_wakeups(supervisor_pid)
-        await anyio.sleep(1.5)
-        assert count_wakeups(supervisor_pid) == before
+
+        async def slept() -> bool:
+            before = count_wakeups(supervisor_pid)
+            await anyio.sleep(1.5)
+            return count_wakeups(supervisor_pid) == before
+
+        await eventually(slept)  # once the start has nothing left to do
     await wait_until_nothing_is_left(small)
 
 

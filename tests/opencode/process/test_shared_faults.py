@@ -10,7 +10,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +18,8 @@ import pytest
 
 from opencode_mcp.connect import make_empty_folder
 from opencode_mcp.exceptions import ServerStartError
-from opencode_mcp.opencode.process import managed, registration, server_run, shared_process
+from opencode_mcp.opencode.process import managed, registration, shared_process
 from opencode_mcp.opencode.process.cache import shared_folder
-from opencode_mcp.opencode.process.launch import LAUNCHES
 from opencode_mcp.opencode.process.private_file import write_private_file
 from opencode_mcp.opencode.process.registration import make_shared_folder, read_registration
 from opencode_mcp.opencode.process.supervisor import process_start
@@ -43,9 +41,8 @@ from .shared_bridges import (
 pytestmark = [pytest.mark.anyio, pytest.mark.process]
 
 
-async def test_a_bridge_joins_after_much_output(small: Mapping[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_bridge_joins_after_much_output(small: Mapping[str, str]) -> None:
     """The line with the address is not among the last 64 KB any more."""
-    monkeypatch.setattr(server_run, "LAUNCHES", {1: replace(LAUNCHES[1], start_seconds=10.0)})
     async with bridge(small, "--chatty") as one, bridge(small, "--chatty") as two:
         first = await one.endpoint()
         await anyio.sleep(0.5)  # the output follows the line
