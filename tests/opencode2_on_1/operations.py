@@ -21,7 +21,7 @@ from tests.opencode2.store import Json
 from . import renames
 from .renames import pick
 from .turns import messages_of, totals_of
-from .upstream import NotInVersion1, Seen, Upstream
+from .upstream import NotInVersion1, Seen, Upstream, UpstreamError
 
 ALL = 1000
 """More sessions than a server of tests has."""
@@ -178,6 +178,16 @@ async def read_session(call: ShimCall, session_id: str) -> Json:
     return {**renames.session_of(found["data"], record), **totals_of(await call.upstream.messages(session_id))}
 
 
+async def find_session(call: ShimCall, session_id: str) -> Json | None:
+    """Read a session that was listed; None if it has been deleted meanwhile, as one that held a queued prompt is."""
+    try:
+        return await read_session(call, session_id)
+    except UpstreamError as error:
+        if error.status == 404:
+            return None
+        raise
+
+
 async def get_session(call: ShimCall) -> Json:
     """A session."""
     return {"data": await read_session(call, call.session_id)}
@@ -188,7 +198,8 @@ async def list_sessions(call: ShimCall) -> Json:
     parent = call.query.get("parentID")
     if parent not in (None, "null"):
         children = await call.upstream.get(f"/session/{parent}/children")
-        return {"data": [await read_session(call, child["id"]) for child in children], "cursor": {}}
+        found = [await find_session(call, child["id"]) for child in children]
+        return {"data": [child for child in found if child is not None], "cursor": {}}
     records = {record["id"]: record for record in await call.upstream.get("/experimental/session", limit=ALL)}
     page = await call.get(**{name: value for name, value in call.query.items() if name != "parentID"})
     listed = [renames.session_of(item, records[item["id"]]) for item in page["data"] if item["id"] in records]

@@ -16,7 +16,9 @@ from opencode_mcp.opencode import Endpoint
 from tests.eventually import eventually
 from tests.opencode2.store import Json
 
+from .operations import ShimCall, list_sessions
 from .shim import Shim, open_shim
+from .upstream import Upstream
 
 pytestmark = [pytest.mark.anyio, pytest.mark.slow]
 
@@ -97,6 +99,20 @@ async def test_turns_end_with_an_idle_message(session: ShimClient) -> None:
         tasks.cancel_scope.cancel()
     shim = session.shim
     assert (shim.contract.faults, shim.answer_faults, shim.missing) == ([], [], [])
+
+
+async def test_a_child_session_that_is_deleted_while_it_is_read_is_not_listed() -> None:
+    """OpenCode 2 lists them in one step."""
+
+    def answer(request: httpx2.Request) -> httpx2.Response:
+        if request.url.path == "/session/ses_1/children":
+            return httpx2.Response(200, json=[{"id": "ses_2"}])
+        return httpx2.Response(404, json={"_tag": "SessionNotFoundError"})
+
+    transport = httpx2.MockTransport(answer)
+    async with httpx2.AsyncClient(transport=transport, base_url="http://opencode.test") as http:
+        call = ShimCall(Upstream(http), "/api/session", {}, {"parentID": "ses_1"}, {}, "/project")
+        assert await list_sessions(call) == {"data": [], "cursor": {}}
 
 
 async def test_what_1_18_33_lacks_is_said(session: ShimClient) -> None:
