@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
@@ -301,7 +302,7 @@ async def test_notifications_continue_while_redis_is_down(
                 await redis.stop()
                 await wait_for_streams(proxy, 2)
                 await expect_notifications(client, uri, one, two)
-                warnings = [one for one in caplog.records if "Redis is unreachable" in one.getMessage()]
+                warnings = [one for one in caplog.records if one.levelno == logging.WARNING]
                 assert len(warnings) == 2 * outage
                 await wait_until_quiet(one, two)
                 await redis.start()

@@ -30,7 +30,7 @@ SESSIONS, SUBSCRIBERS_OF_EACH, CHANGES_OF_EACH = 20, 10, 5
 PAUSE_SECONDS = 1.5
 """Between two changes of a session: one that comes sooner is told of when half a second is over."""
 MEDIAN_SECONDS, P99_SECONDS = 1.0, 5.0
-"""Ten times what it takes alone, and more: other tests keep the cores."""
+"""Far more than it takes alone, which is less than 0.1 s: other tests keep the cores."""
 
 
 @dataclass
@@ -56,7 +56,7 @@ class LatencyClock:
 async def test_changes_reach_two_hundred_subscribers_at_once(
     attached: Settings, environ: Mapping[str, str], endpoint: Endpoint, catalog: Catalog, record_figure: RecordFigure
 ) -> None:
-    """They are told within 100 ms of what changes here and there, and OpenCode's events are read once for all."""
+    """They are told at once of what changes here and there, and OpenCode's events are read once for all."""
     clocks, delays, opened = dict[str, LatencyClock](), list[float](), anyio.Event()
 
     def notice(event: Event) -> None:

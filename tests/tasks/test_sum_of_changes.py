@@ -52,10 +52,9 @@ async def test_a_written_file_is_awaited_before_its_step_says_that_it_was_touche
 
 
 async def test_a_file_that_was_written_as_it_was_is_not_awaited_for_long(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(turn_changes, "PATCH_LAG_SECONDS", 0.1)
+    monkeypatch.setattr(turn_changes, "PATCH_LAG_SECONDS", 0.19)
     opencode = SummingOpenCode(messages=turn_of(write("same.py")))
 
     changes = await read_complete_diff(cast("Any", opencode), "ses_1", "msg_1", time.time() * 1000)
 
-    assert changes == []
-    assert opencode.reads <= 2
+    assert (changes, opencode.reads) == ([], 2)

@@ -6,7 +6,7 @@ import os
 import shutil
 import signal
 import socket
-from collections.abc import AsyncGenerator, Callable, Generator, Mapping
+from collections.abc import AsyncGenerator, Generator, Mapping
 from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 from uuid import uuid4
@@ -31,16 +31,14 @@ NO_INOTIFY = ("unshare", "-Ur", "sh", "-c", 'echo 0 > /proc/sys/user/max_inotify
 """Runs a command whose processes get no inotify instance: the limit is that of a user namespace of its own."""
 
 
-@pytest.fixture
-def shorten_stall_limits(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
-    """What has a stall recognised in 5 s from then on: an OpenCode that loads its project may be silent for longer."""
-
-    def shorten() -> None:
-        monkeypatch.setattr(module, "STALL_SECONDS", 5.0)
-        monkeypatch.setattr(module, "PROBE_AFTER_SECONDS", 0.5)
-        monkeypatch.setattr(module, "PROBE_SECONDS", 1.5)
-
-    return shorten
+@contextmanager
+def short_stall_limits() -> Generator[pytest.MonkeyPatch]:
+    """Recognise a stall in 5 s, until `undo`: an OpenCode that loads its project may be silent for longer."""
+    with pytest.MonkeyPatch.context() as limits:
+        limits.setattr(module, "STALL_SECONDS", 5.0)
+        limits.setattr(module, "PROBE_AFTER_SECONDS", 0.5)
+        limits.setattr(module, "PROBE_SECONDS", 1.5)
+        yield limits
 
 
 @asynccontextmanager
@@ -69,12 +67,7 @@ def stop_opencode(mark: str) -> Generator[int]:
 
 
 async def test_a_stalled_opencode_is_replaced_when_nothing_runs_in_it(
-    environ: Mapping[str, str],
-    program: Program,
-    project: Path,
-    catalog: Catalog,
-    shorten_stall_limits: Callable[[], None],
-    monkeypatch: pytest.MonkeyPatch,
+    environ: Mapping[str, str], program: Program, project: Path, catalog: Catalog
 ) -> None:
     """The read that found it so is answered by the next one, and its caller sees what happens."""
     seen: list[str] = []
@@ -82,12 +75,11 @@ async def test_a_stalled_opencode_is_replaced_when_nothing_runs_in_it(
     async def report(message: str) -> None:
         seen.append(message)
         if "was killed" in message:
-            monkeypatch.undo()  # for the next one, which loads the project again
+            limits.undo()  # for the next one, which loads the project again
 
     async with open_managed(environ, program, project, catalog) as (server, opencode, mark):
         session = await opencode.call("session_create")
-        shorten_stall_limits()
-        with stop_opencode(mark) as pid, anyio.fail_after(240):
+        with short_stall_limits() as limits, stop_opencode(mark) as pid, anyio.fail_after(240):
             found = await opencode.with_options(caller="caller", report_progress=report).call(
                 "session_get", sessionID=session["id"]
             )
@@ -99,41 +91,30 @@ async def test_a_stalled_opencode_is_replaced_when_nothing_runs_in_it(
 
 
 async def test_a_request_that_is_sent_once_fails_with_the_reason(
-    environ: Mapping[str, str],
-    program: Program,
-    project: Path,
-    catalog: Catalog,
-    shorten_stall_limits: Callable[[], None],
-    monkeypatch: pytest.MonkeyPatch,
+    environ: Mapping[str, str], program: Program, project: Path, catalog: Catalog
 ) -> None:
     """Whether it took effect is unknown; the next call finds another OpenCode."""
     async with open_managed(environ, program, project, catalog) as (_, opencode, mark):
         await opencode.call("path_get")
-        shorten_stall_limits()
-        with stop_opencode(mark), anyio.fail_after(240):
+        with short_stall_limits() as limits, stop_opencode(mark), anyio.fail_after(240):
             with pytest.raises(
                 ServerStalled, match=r"has not responded for .*, not even to /global/health.*may have taken effect"
             ):
                 await opencode.call("session_create")
-            monkeypatch.undo()  # for the next one, which loads the project again
+            limits.undo()  # for the next one, which loads the project again
             assert (await opencode.call("path_get"))["directory"] == str(project)
 
 
 @pytest.mark.slow
 async def test_a_stalled_opencode_with_running_work_is_not_replaced(
-    environ: Mapping[str, str],
-    program: Program,
-    project: Path,
-    catalog: Catalog,
-    shorten_stall_limits: Callable[[], None],
+    environ: Mapping[str, str], program: Program, project: Path, catalog: Catalog
 ) -> None:
     """The error names the work and the process; when OpenCode answers again, so do the calls."""
     async with open_managed(environ, program, project, catalog) as (_, opencode, mark):
         session = (await opencode.call("session_create", **ALLOW_ALL))["id"]
         hang = [{"type": "text", "text": "script:hang"}]
         await opencode.call("session_prompt_async", sessionID=session, parts=hang)
-        shorten_stall_limits()
-        with stop_opencode(mark) as pid:
+        with short_stall_limits(), stop_opencode(mark) as pid:
             for _ in range(2):
                 with anyio.fail_after(60), pytest.raises(ServerStalled, match=rf"not killed.*{session}.*kill \d+"):
                     await opencode.call("session_get", sessionID=session)
